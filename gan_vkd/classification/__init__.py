@@ -1,0 +1,1 @@
+"""Training classifiers: for now the small ones that serve as teachers and as evaluator."""

@@ -1,0 +1,1 @@
+"""Images in memory: sources, subsets, batches, augmentation. Knows nothing of models."""

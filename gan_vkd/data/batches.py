@@ -1,0 +1,46 @@
+"""The order in which images are seen, as a function of (seed, step): nothing to save or restore."""
+
+from functools import lru_cache
+
+import torch
+
+from gan_vkd.randomness import generator
+
+
+@lru_cache(maxsize=4)
+def _epoch_order(count: int, seed: int, epoch: int) -> torch.Tensor:
+    return torch.randperm(count, generator=generator(seed, "order", epoch))
+
+
+def batch_indices(count: int, batch_size: int, step: int, seed: int) -> torch.Tensor:
+    """The images of one batch: the epochs' orders laid end to end, cut into batches.
+
+    Every image comes once an epoch. A batch may reach over the end of an epoch, and, where
+    `count` < `batch_size`, over several.
+
+    Args:
+        count: number of images.
+        batch_size: images a batch.
+        step: number of the batch, from 0.
+        seed: of the orders.
+
+    Returns:
+        int64 [batch_size], values in 0..count-1.
+    """
+    position, wanted, parts = step * batch_size, batch_size, []
+    while wanted:
+        epoch, start = divmod(position, count)
+        part = _epoch_order(count, seed, epoch)[start : start + wanted]
+        parts.append(part)
+        position, wanted = position + len(part), wanted - len(part)
+    return torch.cat(parts)
+
+
+def flip_coins(batch_size: int, step: int, seed: int) -> torch.Tensor:
+    """Bool [batch_size]: which images of batch `step` are mirrored, each with probability ½."""
+    return torch.rand(batch_size, generator=generator(seed, "flip", step)) < 0.5
+
+
+def mirror(images: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
+    """Mirror left and right the images ([B, 3, H, W], any type) whose coin (bool [B]) is True."""
+    return torch.where(coins.to(images.device)[:, None, None, None], images.flip(-1), images)

@@ -1,0 +1,52 @@
+"""One image file → one square uint8 RGB array."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+RESAMPLING = Image.Resampling.BICUBIC  # Pillow's filters are anti-aliased when they shrink
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow image → mode RGB, by these rules.
+
+    Orientation tags are applied. Grey is repeated over the three channels; 16-bit grey is scaled
+    from 0..65535 to 0..255. Transparent pixels, of palettes too, are laid over white. CMYK and the
+    other colour spaces go through Pillow's conversion. Of an animation the first frame is taken.
+
+    Raises:
+        ValueError: for 32-bit float images, whose range nothing states.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("32-bit float pixels have no stated range")
+    if image.mode.startswith("I"):
+        grey = np.asarray(image).astype(np.float64) / 257
+        return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def to_square(image: Image.Image, size: int) -> np.ndarray:
+    """RGB image → uint8 [size, size, 3]: the central square, resized (bicubic, anti-aliased)."""
+    if image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), RESAMPLING)
+    return np.asarray(image)
+
+
+def decode(content: bytes, size: int) -> np.ndarray:
+    """The bytes of an image file → uint8 [size, size, 3].
+
+    Raises:
+        OSError, ValueError, SyntaxError, Image.DecompressionBombError: what Pillow raises for
+            broken, unknown or dangerously large files.
+    """
+    with Image.open(io.BytesIO(content)) as image:
+        return to_square(to_rgb(image), size)
+
+
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)

@@ -1,0 +1,145 @@
+"""Data set specs: `digits`, `cifar10`, `cifar100`, or a path to a folder or zip of images."""
+
+import contextlib
+import difflib
+import io
+import socket
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from gan_vkd.data.decode import to_square
+from gan_vkd.data.folder import load_folder
+from gan_vkd.data.images import Dataset, ImageSet
+from gan_vkd.errors import GanVkdError
+from gan_vkd.paths import cache_dir
+from gan_vkd.progress import QUIET, Reporter
+
+NAMES = ("digits", "cifar10", "cifar100")
+DOWNLOAD_TIMEOUT = 10  # seconds without an answer
+
+_CIFAR_ARCHIVES = {"cifar10": "cifar-10-python.tar.gz", "cifar100": "cifar-100-python.tar.gz"}
+
+
+def load_dataset(
+    spec: str,
+    *,
+    image_size: int,
+    data_root: Path | None = None,
+    skip_bad: bool = False,
+    reporter: Reporter = QUIET,
+) -> Dataset:
+    """Load every split of a data set into memory.
+
+    Args:
+        spec: `digits`, `cifar10`, `cifar100`, or the path of a folder or zip of images.
+        image_size: side of the square images, pixels.
+        data_root: where named data sets are looked for; default the user's cache folder.
+        skip_bad: leave unreadable files out, and count them, in place of refusing.
+        reporter: told about long work.
+
+    Raises:
+        GanVkdError: unknown spec, missing or broken files.
+    """
+    if spec == "digits":
+        return _load_digits(image_size)
+    if spec in _CIFAR_ARCHIVES:
+        root = data_root or cache_dir() / "data"
+        return _load_cifar(spec, root, image_size, skip_bad=skip_bad, reporter=reporter)
+    path = Path(spec).expanduser()
+    if not path.exists():
+        close = difflib.get_close_matches(spec, NAMES, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "known names: " + ", ".join(NAMES)
+        raise GanVkdError(f"--dataset {spec}: no such folder or zip, and no known name; {hint}")
+    return load_folder(path, image_size, skip_bad=skip_bad, reporter=reporter)
+
+
+def describe(dataset: Dataset) -> list[str]:
+    """What a data set holds, in lines for people."""
+    lines = [f"{dataset.name}: {len(dataset.train.class_names)} classes"]
+    for split, images in (("train", dataset.train), ("test", dataset.test)):
+        if images is None:
+            lines.append(f"{split:6} none")
+            continue
+        counts = images.counts
+        lines.append(
+            f"{split:6} {len(images):,} images, {int(counts.min())} to {int(counts.max())} a class"
+        )
+    lines.append(f"flips  {'on' if dataset.flippable else 'off: a mirrored image is another sign'}")
+    if dataset.skipped:
+        lines.append(f"left out {dataset.skipped} unreadable images")
+    for name, count in zip(dataset.train.class_names, dataset.train.counts.tolist(), strict=True):
+        lines.append(f"  {count:8,}  {name}")
+    return lines
+
+
+def _load_digits(image_size: int) -> Dataset:
+    """scikit-learn's 1,797 handwritten digits (8x8 pixels, 17 grey levels), enlarged."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    grey = (digits.images * 255 / 16).round().astype(np.uint8)
+    pixels = np.repeat(grey[..., None], 3, axis=-1)
+    names = tuple(str(name) for name in digits.target_names)
+    return Dataset("digits", _image_set(pixels, digits.target, names, image_size), None, False)
+
+
+def _load_cifar(
+    name: str, root: Path, image_size: int, *, skip_bad: bool, reporter: Reporter
+) -> Dataset:
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    torchvision_class = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
+    try:
+        return _from_torchvision(name, torchvision_class, root, image_size, download=False)
+    except RuntimeError:  # not there, or its checksums fail
+        pass
+    for path in (root / name, root / f"{name}.zip"):
+        if path.exists():
+            dataset = load_folder(path, image_size, skip_bad=skip_bad, reporter=reporter)
+            return Dataset(name, dataset.train, dataset.test, skipped=dataset.skipped)
+
+    reporter.say(f"{name} is not under {root}: downloading it")
+    archive, made_root = root / _CIFAR_ARCHIVES[name], not root.exists()
+    had_archive, timeout = archive.exists(), socket.getdefaulttimeout()
+    try:
+        socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+        silence = contextlib.redirect_stderr(io.StringIO())
+        with silence if reporter.quiet else contextlib.nullcontext():
+            return _from_torchvision(name, torchvision_class, root, image_size, download=True)
+    except (OSError, RuntimeError) as error:
+        if not had_archive:
+            archive.unlink(missing_ok=True)
+        if made_root:
+            with contextlib.suppress(OSError):
+                root.rmdir()
+        reason = " ".join(str(error).split())
+        raise GanVkdError(
+            f"--dataset {name}: not under {root} and not to be downloaded ({reason}): put "
+            f"{archive.name}, or a folder or zip {name!r} that holds train/<class>/*, there "
+            "(--data-root names another place), or try --dataset digits, which needs no files"
+        ) from None
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+def _from_torchvision(
+    name: str, torchvision_class: type, root: Path, image_size: int, download: bool
+) -> Dataset:
+    splits = []
+    for train in (True, False):
+        raw = torchvision_class(root, train=train, download=download)
+        splits.append(_image_set(raw.data, raw.targets, tuple(raw.classes), image_size))
+    return Dataset(name, *splits)
+
+
+def _image_set(
+    pixels: np.ndarray, labels: np.ndarray | list[int], class_names: tuple[str, ...], size: int
+) -> ImageSet:
+    """uint8 [N, H, W, 3] arrays → an ImageSet of `size` pixels."""
+    if pixels.shape[1:3] != (size, size):
+        pixels = np.stack([to_square(Image.fromarray(image), size) for image in pixels])
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    return ImageSet(images, torch.as_tensor(labels, dtype=torch.int64), class_names)

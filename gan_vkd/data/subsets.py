@@ -1,0 +1,134 @@
+"""Which images are trained on, and which are held out."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from gan_vkd.data.images import Dataset, ImageSet
+from gan_vkd.errors import GanVkdError
+from gan_vkd.randomness import generator
+
+HELD_OUT_SHARE = 0.1
+FEWEST_HELD_OUT = 10
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The images a run trains on and those it must never see.
+
+    Attributes:
+        train: the training images.
+        held_out: real images the run does not train on, or None where that leaves too few.
+        held_out_origin: where they come from, in words.
+    """
+
+    train: ImageSet
+    held_out: ImageSet | None
+    held_out_origin: str
+
+
+def split_training(
+    dataset: Dataset, fraction: float, draw: Literal["balanced", "uniform"], seed: int
+) -> TrainingData:
+    """Draw the training subset and choose the held-out images.
+
+    Held out are the test split where there is one; else the training images outside the subset;
+    else a stratified tenth, set aside from training; or none where that leaves fewer than ten.
+
+    Raises:
+        GanVkdError: when the subset leaves a class without an image, or holds fewer than two.
+    """
+    chosen = subset_indices(dataset.train, fraction, draw, seed)
+    train = dataset.train.select(chosen)
+    if dataset.test is not None:
+        return TrainingData(train, dataset.test, "the test split")
+    if fraction < 1:
+        held_out, origin = _others(dataset.train, chosen), "training images outside the subset"
+    else:
+        origin = "a stratified tenth, set aside from training"
+        classes_fit = dataset.train.counts.min() >= 2
+        if classes_fit and len(train) * HELD_OUT_SHARE >= FEWEST_HELD_OUT:
+            kept = subset_indices(dataset.train, 1 - HELD_OUT_SHARE, "balanced", seed)
+            train, held_out = dataset.train.select(kept), _others(dataset.train, kept)
+        else:
+            held_out = train.select(torch.empty(0, dtype=torch.int64))
+    if len(held_out) < FEWEST_HELD_OUT:
+        return TrainingData(train, None, "none: too few images")
+    return TrainingData(train, held_out, origin)
+
+
+def _others(images: ImageSet, chosen: torch.Tensor) -> ImageSet:
+    rest = torch.ones(len(images), dtype=torch.bool)
+    rest[chosen] = False
+    return images.select(rest.nonzero().flatten())
+
+
+def subset_indices(
+    images: ImageSet, fraction: float, draw: Literal["balanced", "uniform"], seed: int
+) -> torch.Tensor:
+    """The indices of a subset of exactly round(fraction · N) images, ascending.
+
+    A smaller fraction with the same seed is a part of a larger one, but for the rounding of
+    class counts. `balanced` keeps the classes' proportions; `uniform` ignores classes.
+
+    Args:
+        images: what is drawn from, N images.
+        fraction: 0 < fraction ≤ 1.
+        draw: as above.
+        seed: of the draw.
+
+    Returns:
+        int64 [round(fraction · N)].
+
+    Raises:
+        GanVkdError: when a class is left without an image, or fewer than two images remain.
+    """
+    total = round(fraction * len(images))
+    if draw == "uniform":
+        order = torch.randperm(len(images), generator=generator(seed, "subset"))
+        chosen = order[:total].sort().values
+    else:
+        chosen = balanced_draw(images.labels, total, seed)
+    drawn = torch.bincount(images.labels[chosen], minlength=len(images.class_names))
+    if len(chosen) < 2 or (drawn == 0).any():
+        empty = images.class_names[int(drawn.argmin())]
+        raise GanVkdError(
+            f"--subset {fraction:g}: {total} of {len(images)} images leave "
+            f"{'class ' + repr(empty) + ' empty' if (drawn == 0).any() else 'fewer than two'}: "
+            "use a larger subset, or more images"
+        )
+    return chosen
+
+
+def balanced_draw(labels: torch.Tensor, count: int, seed: int) -> torch.Tensor:
+    """A draw in the proportions of `labels` (int64 [N]): indices int64 [count], ascending."""
+    shares = proportional_counts(torch.bincount(labels), count)
+    chosen = []
+    for label, share in enumerate(shares.tolist()):
+        members = (labels == label).nonzero().flatten()
+        order = torch.randperm(len(members), generator=generator(seed, "subset", label))
+        chosen.append(members[order[:share]])
+    return torch.cat(chosen).sort().values
+
+
+def proportional_counts(counts: torch.Tensor, total: int) -> torch.Tensor:
+    """Share `total` over classes in proportion to `counts` by largest remainders.
+
+    No class with images gets none as long as `total` allows it; the largest pay for that.
+
+    Args:
+        counts: int64 [classes], not all zero.
+        total: any number of things to share out.
+
+    Returns:
+        int64 [classes], summing to `total`.
+    """
+    exact = counts.double() * total / counts.sum()
+    shares = exact.floor().long()
+    remainder_order = (exact - shares).argsort(descending=True, stable=True)
+    shares[remainder_order[: total - int(shares.sum())]] += 1
+    while total >= (counts > 0).sum() and ((shares == 0) & (counts > 0)).any():
+        shares[((shares == 0) & (counts > 0)).nonzero()[0]] += 1
+        shares[shares.argmax()] -= 1
+    return shares

@@ -1,0 +1,32 @@
+"""Where and in which precision to compute."""
+
+import torch
+
+from gan_vkd.errors import GanVkdError
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` → the GPU where there is one, else the CPU.
+
+    Raises:
+        GanVkdError: a device that this machine lacks.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise GanVkdError(
+            f"--device {name}: not on this machine: use --device auto, or --device cpu"
+        ) from None
+    return device
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """`auto` → `bf16` on a GPU, and on a CPU only where it has the instructions; else `fp32`."""
+    if precision != "auto":
+        return precision
+    if device.type == "cpu":
+        return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+    return "bf16"

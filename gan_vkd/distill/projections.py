@@ -1,0 +1,59 @@
+"""Projections P: student features [N, ds] → teacher space [N, dt], linear and without bias.
+
+Miles, Elezi and Deng, "V_kD: Improving Knowledge Distillation using Orthogonal Projections",
+CVPR 2024. The paper takes the first ds columns (dt rows) of exp(W), W skew-symmetric of size
+max(ds, dt); here the same frames are reached through the QR factor of a free matrix of P's own
+shape, which costs a thin factorisation in place of a max(ds, dt)² exponential.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class OrthogonalProjection(nn.Module):
+    """h → P h with PᵀP = I (dt ≥ ds) or PPᵀ = I (dt < ds).
+
+    P is computed from the free parameter `weight` at every call: P R = weight, R upper triangular
+    with a positive diagonal. So P is orthonormal to rounding whatever any optimiser did to
+    `weight`, gradients are exact (that of `weight` is tangent to the frames by itself), and a
+    checkpoint holds nothing else. Every frame can be reached; for ds = dt every one with the
+    start's determinant. Runs in at least fp32, under autocast too.
+
+    Args:
+        student_dim: ds.
+        teacher_dim: dt.
+    """
+
+    def __init__(self, student_dim: int, teacher_dim: int):
+        super().__init__()
+        self.transposed = teacher_dim < student_dim
+        tall = sorted((student_dim, teacher_dim), reverse=True)
+        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(tall)))
+
+    def matrix(self) -> torch.Tensor:
+        """P, [dt, ds]."""
+        with torch.autocast(self.weight.device.type, enabled=False):
+            q, r = torch.linalg.qr(self.weight)
+            frame = q * r.diagonal().sgn()  # unique, hence smooth in `weight`
+        return frame.T if self.transposed else frame
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """[N, ds] → [N, dt]."""
+        with torch.autocast(h.device.type, enabled=False):
+            return F.linear(h.to(self.weight.dtype), self.matrix())
+
+
+class LinearProjection(nn.Linear):
+    """h → W h, W unconstrained: what the paper compares with.
+
+    Args:
+        student_dim: ds.
+        teacher_dim: dt.
+    """
+
+    def __init__(self, student_dim: int, teacher_dim: int):
+        super().__init__(student_dim, teacher_dim, bias=False)
+
+
+PROJECTIONS = {"orthogonal": OrthogonalProjection, "linear": LinearProjection}

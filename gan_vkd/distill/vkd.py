@@ -1,0 +1,88 @@
+"""The V_kD loss: what a student's features miss of a frozen teacher's, through a projection."""
+
+from typing import Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gan_vkd.distill.normalise import NORMALISATIONS, WhitenDataset
+from gan_vkd.distill.projections import PROJECTIONS
+
+T = TypeVar("T")
+
+DISTANCES = {"squared": F.mse_loss, "smooth-l1": F.smooth_l1_loss}
+
+
+class VkDLoss(nn.Module):
+    """distance(P h, normalise(z)), summed over the target's entries / min(ds, dt), mean over B.
+
+    Miles, Elezi and Deng, CVPR 2024 (supplement, eq. 4). Where the normalisation centres the
+    targets, h is centred over the batch before P.
+
+        loss = VkDLoss(student_dim=256, teacher_dim=512)
+        value = loss(h, z)                   # h [B, ds], z [B, dt] → scalar
+        optimiser = Adam([*model.parameters(), *loss.parameters()])
+
+    The projection is thrown away after training.
+
+    Args:
+        student_dim: ds.
+        teacher_dim: dt.
+        projection: `orthogonal`, or `linear`.
+        normalise: `whiten`, `layernorm`, `none`, or a fitted `WhitenDataset`, whose rank then
+            takes the place of dt.
+        distance: `squared`, or `smooth-l1`.
+
+    Raises:
+        ValueError: unknown names; `whiten-dataset` as a bare string, which has no statistics.
+    """
+
+    def __init__(
+        self,
+        student_dim: int,
+        teacher_dim: int,
+        projection: Literal["orthogonal", "linear"] = "orthogonal",
+        normalise: Literal["whiten", "layernorm", "none"] | WhitenDataset = "whiten",
+        distance: Literal["squared", "smooth-l1"] = "squared",
+    ):
+        super().__init__()
+        if normalise == "whiten-dataset":
+            raise ValueError(
+                "normalise='whiten-dataset' needs statistics: pass WhitenDataset.fit(batches)"
+            )
+        if isinstance(normalise, WhitenDataset):
+            self.normalise = normalise
+            target_dim = normalise.rank
+        else:
+            self.normalise = _named(NORMALISATIONS, "normalise", normalise)()
+            target_dim = teacher_dim
+        self.projection = _named(PROJECTIONS, "projection", projection)(student_dim, target_dim)
+        self.distance = _named(DISTANCES, "distance", distance)
+        self.scale = min(student_dim, target_dim)
+
+    def targets(self, teacher_features: torch.Tensor) -> torch.Tensor:
+        """Z [B, dt] → normalised targets [B, dt] (or [B, rank]); no gradient."""
+        with torch.no_grad():
+            return self.normalise(teacher_features.float())
+
+    def predictions(self, student_features: torch.Tensor) -> torch.Tensor:
+        """H [B, ds] → P h [B, dt] (or [B, rank]), h centred where the targets are."""
+        h = student_features.float()
+        if self.normalise.centred:
+            h = h - h.mean(dim=0)
+        return self.projection(h)
+
+    def forward(
+        self, student_features: torch.Tensor, teacher_features: torch.Tensor
+    ) -> torch.Tensor:
+        """H [B, ds] and z [B, dt] → scalar."""
+        targets = self.targets(teacher_features)
+        distances = self.distance(self.predictions(student_features), targets, reduction="sum")
+        return distances / (self.scale * len(targets))
+
+
+def _named(registry: dict[str, T], argument: str, name: str) -> T:
+    if name not in registry:
+        raise ValueError(f"{argument}={name!r}: choose one of {', '.join(registry)}")
+    return registry[name]

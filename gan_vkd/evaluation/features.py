@@ -1,0 +1,160 @@
+"""Feature extractors, and features of image sets: one pass, kept by content."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from gan_vkd.data.images import to_float
+from gan_vkd.distill.small_resnet import load_classifier
+from gan_vkd.errors import GanVkdError
+from gan_vkd.paths import cache_dir
+from gan_vkd.progress import Reporter
+from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
+
+BUNDLED = "bundled-1"
+INCEPTION = "inception"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network that turns images into features and class scores.
+
+    Attributes:
+        name: printed with every figure.
+        weights_sha256: of its weight file.
+        run: uint8 [B, 3, H, W] on any device → (features [B, d], logits [B, classes]).
+    """
+
+    name: str
+    weights_sha256: str
+    run: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What metrics are computed from: features float32 [N, d], logits float32 [N, classes]."""
+
+    features: torch.Tensor
+    logits: torch.Tensor
+
+    def select(self, indices: torch.Tensor) -> "Features":
+        """Those at `indices` (int64 [M])."""
+        return Features(self.features[indices], self.logits[indices])
+
+
+def load_extractor(
+    name: str | None, inception_weights: Path | None, device: torch.device
+) -> Extractor:
+    """Load an extractor.
+
+    Args:
+        name: `inception`, `bundled-1`, or None: Inception where its weights are at hand, else
+            `bundled-1`.
+        inception_weights: torch-fidelity's Inception weights; default where torch-fidelity
+            itself would put them.
+        device: where to run it.
+
+    Raises:
+        GanVkdError: weights missing or damaged.
+    """
+    place = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    if inception_weights is not None:
+        if not inception_weights.is_file():
+            raise GanVkdError(f"--inception-weights {inception_weights}: no such file")
+        if name == BUNDLED:
+            raise GanVkdError(f"--inception-weights contradicts --extractor {BUNDLED}: drop one")
+        return _inception(inception_weights, device)
+    if name == INCEPTION and not place.is_file():
+        raise GanVkdError(
+            f"--extractor {INCEPTION}: its weights are not at {place}: put {INCEPTION_FILE} of "
+            f"torch-fidelity's release v0.2.0 there, or use --extractor {BUNDLED}"
+        )
+    if name == INCEPTION or (name is None and place.is_file()):
+        return _inception(place, device)
+    return _bundled(device)
+
+
+def bundled_path() -> Path:
+    """The weights of `bundled-1`, which ship in the package."""
+    return Path(str(files("gan_vkd").joinpath("evaluation", f"{BUNDLED}.safetensors")))
+
+
+def _bundled(device: torch.device) -> Extractor:
+    path = bundled_path()
+    model = load_classifier(path).to(device, memory_format=torch.channels_last)
+    size = (model.image_size, model.image_size)
+
+    def run(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        images = to_float(images.to(device))
+        if images.shape[-2:] != size:
+            images = F.interpolate(images, size, mode="bicubic", antialias=True)
+        features = model.features(images.contiguous(memory_format=torch.channels_last))
+        return features, model.head(features)
+
+    return Extractor(BUNDLED, _sha256(path), run)
+
+
+def _inception(path: Path, device: torch.device) -> Extractor:
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    try:
+        torch.load(path, weights_only=True)  # torch-fidelity would run code in it: look first
+        network = FeatureExtractorInceptionV3(
+            INCEPTION, ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path)
+        )
+    except Exception as error:  # torch.load has no common class for broken files
+        reason = " ".join(str(error).split())[:200]
+        raise GanVkdError(f"{path}: not torch-fidelity's Inception weights ({reason})") from None
+    network.to(device)
+    return Extractor(INCEPTION, _sha256(path), lambda images: network(images.to(device)))
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Reporter) -> Features:
+    """The features of uint8 images [N, 3, H, W], from the cache where they were computed before.
+
+    The key is the content of the images and the extractor's weights, so nothing can be stale; a
+    damaged entry is computed again.
+
+    Args:
+        extractor: what to run.
+        images: on the CPU.
+        what: names the images on the progress bar.
+        reporter: told about it.
+    """
+    content = hashlib.sha256(images.contiguous().numpy()).hexdigest()
+    key = f"{extractor.name} {extractor.weights_sha256} {content} {tuple(images.shape)}"
+    digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+    entry = cache_dir() / "features" / f"{digest}.safetensors"
+    if entry.exists():
+        try:
+            return Features(**read_tensors(entry)[0])
+        except UNREADABLE:
+            reporter.say(f"The feature cache {entry} is damaged: computing it again")
+    found = _compute(extractor, images, what, reporter)
+    try:
+        write_tensors(entry, {"features": found.features, "logits": found.logits}, {})
+    except OSError as error:
+        reporter.say(f"The feature cache {entry.parent} can't be written ({error})")
+    return found
+
+
+@torch.no_grad()
+def _compute(extractor: Extractor, images: torch.Tensor, what: str, reporter: Reporter) -> Features:
+    parts = images.split(BATCH)
+    pairs = [
+        tuple(tensor.float().cpu() for tensor in extractor.run(part))
+        for part in reporter.track(parts, f"{extractor.name} on {what}", len(parts))
+    ]
+    features, logits = (torch.cat(column).contiguous() for column in zip(*pairs, strict=True))
+    return Features(features, logits)

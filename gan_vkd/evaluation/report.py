@@ -1,0 +1,47 @@
+"""Results for people: the table on the screen."""
+
+from rich.table import Table
+
+NAMES = {
+    "fid": ("FID", "lower is better"),
+    "inception_score": ("IS", "higher is better"),
+    "kid": ("KID", "lower is better"),
+    "precision": ("precision", "share of samples that look real"),
+    "recall": ("recall", "share of real images that are matched"),
+    "density": ("density", "1 is expected of real images"),
+    "coverage": ("coverage", "share of real images with a sample near"),
+}
+
+
+def metrics_table(result: dict) -> Table:
+    """The figures of `evaluate`, each named with its extractor, held-out real images beside."""
+    protocol, extractor = result["protocol"], result["extractor"]
+    table = Table(
+        title=f"{protocol['judged_count']:,} images against {protocol['reference']} "
+        f"({protocol['reference_count']:,}), k = {protocol['nearest_k']}, PRDC on "
+        f"{protocol['prdc_count']:,} of each",
+        caption=f"FID is biased upwards at {protocol['judged_count']:,} images. "
+        f"Held-out images: {protocol['held_out']}.",
+    )
+    table.add_column("metric")
+    table.add_column("images", justify="right")
+    table.add_column("held-out real images", justify="right")
+    table.add_column("expected of real", justify="right")
+    table.add_column("")
+    held_out = result["held_out"]["metrics"] if result["held_out"] else {}
+    for key, (name, meaning) in NAMES.items():
+        expected = result["expected"].get(key)
+        table.add_row(
+            f"{name}[{extractor}]",
+            _figure(result["metrics"][key]["value"]),
+            _figure(held_out[key]["value"] if held_out else None),
+            _figure(expected),
+            meaning,
+        )
+    return table
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.5f}" if abs(value) < 0.01 else f"{value:.3f}"

@@ -1,0 +1,230 @@
+"""The generator as it is handed out: one file, all that sampling needs.
+
+`generator.safetensors` holds the averaged weights with spectral norm folded in and batch-norm
+statistics estimated for those weights; its header holds the shape and the class names.
+"""
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from gan_vkd.data.images import to_uint8
+from gan_vkd.data.subsets import proportional_counts
+from gan_vkd.errors import GanVkdError
+from gan_vkd.gan.biggan import Generator
+from gan_vkd.randomness import generator
+from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
+
+FORMAT = "gan_vkd-generator-1"
+FILE_NAME = "generator.safetensors"
+STATISTICS_BATCHES, STATISTICS_BATCH = 32, 64
+
+
+def latents(
+    indices: Sequence[int], z_dim: int, seed: int, truncation: float | None = None
+) -> torch.Tensor:
+    """Latents that are functions of (seed, index): standard normal, or truncated.
+
+    Args:
+        indices: numbers of the samples.
+        z_dim: latent dimension.
+        seed: of the samples.
+        truncation: entries are drawn from the normal distribution between -truncation and
+            truncation (BigGAN's truncation trick); None for all of it.
+
+    Returns:
+        float32 [len(indices), z_dim].
+    """
+    uniform = torch.stack(
+        [
+            torch.rand(z_dim, dtype=torch.float64, generator=generator(seed, "latent", int(i)))
+            for i in indices
+        ]
+    )
+    if truncation is not None:
+        tail = torch.special.ndtr(torch.tensor(-truncation, dtype=torch.float64))
+        uniform = tail + (1 - 2 * tail) * uniform
+    return torch.special.ndtri(uniform.clamp(1e-12, 1 - 1e-12)).float()
+
+
+@dataclass
+class ExportedGenerator:
+    """A trained generator that draws images.
+
+    Attributes:
+        network: in eval mode, without spectral norm.
+        class_names: one a class.
+        class_counts: training images of each class; samples follow these proportions.
+        card: where it comes from: dataset, iteration.
+    """
+
+    network: Generator
+    class_names: tuple[str, ...]
+    class_counts: torch.Tensor
+    card: dict[str, str]
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images, pixels."""
+        return self.network.shape["image_size"]
+
+    def to(self, device: torch.device) -> "ExportedGenerator":
+        """Move the network; returns self."""
+        self.network.to(device)
+        return self
+
+    def labels(self, count: int) -> torch.Tensor:
+        """int64 [count], ascending, in the training data's proportions."""
+        shares = proportional_counts(self.class_counts, count)
+        return torch.arange(len(shares)).repeat_interleave(shares)
+
+    def sample(
+        self,
+        count: int,
+        classes: int | Sequence[int] | None = None,
+        seed: int = 0,
+        truncation: float | None = None,
+        batch_size: int = 64,
+    ) -> torch.Tensor:
+        """Draw images. Sample i depends on (seed, i, its class), not on `batch_size`.
+
+        Args:
+            count: number of images.
+            classes: one class for all, or one an image; None for the data's proportions.
+            seed: of the latents.
+            truncation: see `latents`.
+            batch_size: images drawn at once.
+
+        Returns:
+            uint8 [count, 3, S, S], 0 to 255.
+
+        Raises:
+            GanVkdError: a class it does not have.
+        """
+        if classes is None:
+            labels = self.labels(count)
+        elif isinstance(classes, int):
+            labels = torch.full((count,), classes)
+        else:
+            labels = torch.as_tensor(classes)
+        known = len(self.class_names)
+        if len(labels) != count or (count and not 0 <= labels.min() <= labels.max() < known):
+            raise GanVkdError(
+                f"classes: one of 0 to {known - 1} for each of the {count} images (it has {known})"
+            )
+        z = latents(range(count), self.network.shape["z_dim"], seed, truncation) if count else []
+        return self.draw(z, labels, batch_size)
+
+    @torch.no_grad()
+    def draw(
+        self, latents: torch.Tensor, labels: torch.Tensor, batch_size: int = 64
+    ) -> torch.Tensor:
+        """Float [N, z_dim] and int64 [N] → uint8 [N, 3, S, S] on the CPU."""
+        device = next(self.network.parameters()).device
+        parts = [
+            to_uint8(self.network(latents[i].to(device), labels[i].to(device))).cpu()
+            for i in torch.arange(len(labels)).split(batch_size)
+        ]
+        size = self.image_size
+        return torch.cat([torch.empty(0, 3, size, size, dtype=torch.uint8), *parts])
+
+
+def export_generator(
+    average: Generator,
+    class_names: tuple[str, ...],
+    class_counts: torch.Tensor,
+    card: dict[str, str],
+) -> ExportedGenerator:
+    """Turn the averaged weights into a generator that samples well.
+
+    Spectral norms are folded in with the exact largest singular values, which is where power
+    iterations converge to (the live network's vectors do not fit averaged weights). Batch-norm
+    statistics are estimated anew on mixed labels under a fixed seed.
+
+    Args:
+        average: the averaged generator; left as it is.
+        class_names: one a class.
+        class_counts: int64 [classes], images of each class.
+        card: kept in the file's header.
+    """
+    network = fold_spectral_norm(average)
+    estimate_statistics(network, class_counts)
+    return ExportedGenerator(network, class_names, class_counts.cpu(), card)
+
+
+@torch.no_grad()
+def fold_spectral_norm(network: Generator) -> Generator:
+    """A copy whose weights are divided by their largest singular value, without SpectralNorm."""
+    folded = copy.deepcopy(network)
+    for layer in folded.modules():
+        if parametrize.is_parametrized(layer, "weight"):
+            raw = layer.parametrizations.weight.original
+            sigma = torch.linalg.matrix_norm(raw.flatten(1).double(), 2)
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
+            layer.weight.div_(sigma)
+    return folded
+
+
+@torch.no_grad()
+def estimate_statistics(network: Generator, class_counts: torch.Tensor) -> None:
+    """Set every batch norm's running statistics to their mean over 2,048 samples; eval mode."""
+    norms: list[nn.BatchNorm2d] = network.batch_norms()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over the batches
+    device = next(network.parameters()).device
+    network.train()
+    weights = class_counts.double().cpu()
+    for batch in range(STATISTICS_BATCHES):
+        draws = generator("statistics", batch)
+        z = torch.randn(STATISTICS_BATCH, network.shape["z_dim"], generator=draws)
+        labels = torch.multinomial(weights, STATISTICS_BATCH, replacement=True, generator=draws)
+        network(z.to(device), labels.to(device))
+    network.eval()
+
+
+def save_generator(exported: ExportedGenerator, path: Path) -> None:
+    """Write the file; it is replaced whole."""
+    header = {
+        "format": FORMAT,
+        "shape": json.dumps(exported.network.shape),
+        "class_names": json.dumps(exported.class_names),
+        "class_counts": json.dumps(exported.class_counts.tolist()),
+        "card": json.dumps(exported.card),
+    }
+    state = {name: tensor.cpu() for name, tensor in exported.network.state_dict().items()}
+    write_tensors(path, state, header)
+
+
+def load_generator(path: str | Path) -> ExportedGenerator:
+    """Load a generator from a run directory or from its `generator.safetensors`.
+
+    Raises:
+        GanVkdError: nothing there, or not a whole file of that kind.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / FILE_NAME
+    if not path.is_file():
+        raise GanVkdError(
+            f"{path}: no such file: the run has no checkpoint yet, or this is no run directory"
+        )
+    try:
+        state, header = read_tensors(path, FORMAT)
+        network = Generator(**json.loads(header["shape"]), spectral_norm=False)
+        network.load_state_dict(state)
+        return ExportedGenerator(
+            network.eval().requires_grad_(False),
+            tuple(json.loads(header["class_names"])),
+            torch.tensor(json.loads(header["class_counts"])),
+            json.loads(header["card"]),
+        )
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())
+        raise GanVkdError(f"{path}: not a whole exported generator ({reason[:200]})") from None

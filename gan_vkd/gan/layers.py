@@ -1,0 +1,100 @@
+"""The parts that BigGAN's generator and discriminator are made of.
+
+Brock, Donahue and Simonyan, "Large Scale GAN Training for High Fidelity Natural Image Synthesis",
+ICLR 2019; shapes as in its authors' CIFAR recipe.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrize
+
+
+class SpectralNorm(nn.Module):
+    """W / σ(W) with one power iteration a training forward (Miyato et al., ICLR 2018).
+
+    A parametrization of a weight [out, ...], seen as a matrix with `out` rows; always in fp32.
+    """
+
+    def __init__(self, weight: torch.Tensor):
+        super().__init__()
+        self.register_buffer("u", F.normalize(torch.randn(len(weight)), dim=0))
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """The weight, normalised; in training mode `u` takes a step towards convergence."""
+        with torch.autocast(weight.device.type, enabled=False):
+            matrix = weight.flatten(1)
+            with torch.no_grad():
+                v = F.normalize(matrix.T @ self.u, dim=0)
+                u = F.normalize(matrix @ v, dim=0)
+                if self.training:
+                    self.u.copy_(u)
+            return weight / (u @ matrix @ v)
+
+
+def initialise(module: nn.Module, spectral_norm: bool) -> None:
+    """N(0, 0.02) weights for every convolution, linear layer and embedding; then SpectralNorm."""
+    for layer in list(module.modules()):
+        if isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding):
+            nn.init.normal_(layer.weight, std=0.02)
+            if spectral_norm and not getattr(layer, "modulates", False):
+                parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm whose gain and bias are looked up by class (de Vries et al., NeurIPS 2017)."""
+
+    def __init__(self, channels: int, num_classes: int):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.gain = nn.Embedding(num_classes, channels)
+        self.bias = nn.Embedding(num_classes, channels)
+        self.gain.modulates = self.bias.modulates = True  # BigGAN: no spectral norm here
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """[B, C, H, W] and int64 [B] → [B, C, H, W]."""
+        gain = 1 + self.gain(labels)[:, :, None, None]
+        return self.norm(x) * gain + self.bias(labels)[:, :, None, None]
+
+
+def upsample(x: torch.Tensor) -> torch.Tensor:
+    """Nearest neighbour, twice the side."""
+    return F.interpolate(x, scale_factor=2)
+
+
+class GeneratorBlock(nn.Module):
+    """Twice the side: norm, ReLU, upsample, 3x3, norm, ReLU, 3x3, plus a 1x1 shortcut."""
+
+    def __init__(self, in_channels: int, out_channels: int, num_classes: int):
+        super().__init__()
+        self.norm1 = ConditionalBatchNorm(in_channels, num_classes)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm2 = ConditionalBatchNorm(out_channels, num_classes)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """[B, in, H, W] and int64 [B] → [B, out, 2H, 2W]."""
+        h = self.conv1(upsample(F.relu(self.norm1(x, labels))))
+        h = self.conv2(F.relu(self.norm2(h, labels)))
+        return h + upsample(self.shortcut(x))  # a 1x1 convolution commutes with upsampling
+
+
+class DiscriminatorBlock(nn.Module):
+    """ReLU (not in the first block), 3x3, ReLU, 3x3, average pooling, plus a 1x1 shortcut."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, first: bool, downsample: bool):
+        super().__init__()
+        self.first, self.downsample = first, downsample
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        learned = downsample or in_channels != out_channels
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if learned else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, in, H, W] → [B, out, H, W], or half the side."""
+        h = self.conv1(x if self.first else F.relu(x))
+        h = self.conv2(F.relu(h))
+        if self.downsample:
+            h, x = F.avg_pool2d(h, 2), F.avg_pool2d(x, 2)
+        return h + self.shortcut(x)  # a 1x1 convolution commutes with average pooling

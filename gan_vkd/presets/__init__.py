@@ -1,0 +1,1 @@
+"""The presets, YAML files like any recipe."""

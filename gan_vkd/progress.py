@@ -1,0 +1,69 @@
+"""Progress bars and notices on standard error, silent when asked to be."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+T = TypeVar("T")
+
+
+class Reporter:
+    """Says what is going on: notices, and a bar for whatever takes more than a moment.
+
+    Args:
+        quiet: print nothing (errors are not its business and are printed all the same).
+    """
+
+    def __init__(self, quiet: bool = False):
+        self.quiet = quiet
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+
+    def say(self, text: str) -> None:
+        """Print one line; markup in it is not interpreted (file names come from anywhere)."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def bar(self, description: str, total: int, done: int = 0) -> Iterator["Bar"]:
+        """A progress bar with `total` units of work, `done` of them behind us."""
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}", markup=False),
+        )
+        with Progress(*columns, console=self.console, disable=self.quiet) as progress:
+            task = progress.add_task(description, total=total, completed=done, status="")
+            yield Bar(progress, task)
+
+    def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
+        """Iterate over `items` behind a bar."""
+        with self.bar(description, total) as bar:
+            for item in items:
+                yield item
+                bar.advance()
+
+
+class Bar:
+    """One running progress bar."""
+
+    def __init__(self, progress: Progress, task: TaskID):
+        self._progress, self._task = progress, task
+
+    def advance(self, steps: int = 1, status: str | None = None) -> None:
+        """Count `steps` units as done; `status` replaces the text after the bar."""
+        fields = {} if status is None else {"status": status}
+        self._progress.update(self._task, advance=steps, **fields)
+
+
+QUIET = Reporter(quiet=True)

@@ -1,0 +1,40 @@
+"""safetensors files: read with their header, written whole."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from gan_vkd.paths import replacing
+
+UNREADABLE = (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError)
+
+
+def read_tensors(path: Path, kind: str | None = None) -> tuple[dict[str, torch.Tensor], dict]:
+    """The tensors of a file and its header's entries.
+
+    Args:
+        path: a safetensors file.
+        kind: what the header's `format` must say, or None for anything.
+
+    Raises:
+        one of UNREADABLE: not a whole file, or of another kind.
+    """
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    if kind is not None and header.get("format") != kind:
+        raise ValueError(f"its header does not say {kind}")
+    return tensors, header
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:
+    """Write a file; it appears, or is replaced, whole.
+
+    Raises:
+        OSError: the folder can't be made or written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, header)

@@ -1,0 +1,175 @@
+"""The training loop: iterations, logs, sample grids, checkpoints, and a good end."""
+
+import json
+import math
+import signal
+import time
+from dataclasses import dataclass
+from types import FrameType
+from typing import Literal
+
+from torch.utils.tensorboard import SummaryWriter
+
+from gan_vkd.errors import GanVkdError
+from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator, save_generator
+from gan_vkd.progress import Reporter
+from gan_vkd.sampling import class_grid
+from gan_vkd.training.run_dir import RunDir
+from gan_vkd.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended.
+
+    Attributes:
+        iteration: iterations done since the run began.
+        reason: `done`, `time` (the limit was reached) or `signal`.
+        signal: the signal's number, 0 without one.
+    """
+
+    iteration: int
+    reason: Literal["done", "time", "signal"]
+    signal: int = 0
+
+
+class Interruption:
+    """Catches the first SIGINT or SIGTERM, so that the step can end; a second one kills."""
+
+    def __init__(self):
+        self.signal = 0
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "Interruption":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.signal = number
+        for each in self._before:
+            signal.signal(each, signal.SIG_DFL)
+
+
+def train(
+    trainer: Trainer,
+    run: RunDir,
+    *,
+    start: int,
+    deadline: float,
+    reporter: Reporter,
+) -> Outcome:
+    """Train until the recipe's iterations are done, the time is up, or a signal comes.
+
+    Args:
+        trainer: its state is that after `start` iterations.
+        run: where everything goes.
+        start: iterations already done.
+        deadline: on `time.monotonic`'s clock; `math.inf` for none.
+        reporter: told how it goes.
+
+    Raises:
+        GanVkdError: a loss is not finite. The last checkpoint is from before that.
+    """
+    settings = trainer.recipe.training
+    run.truncate_log(start)
+    ticks = _Ticker(settings.batch_size * settings.d_steps)
+    with (
+        Interruption() as interruption,
+        SummaryWriter(str(run.path), purge_step=start) as board,
+        run.log_path.open("a") as log,
+        reporter.bar("Training", settings.iterations, done=start) as bar,
+    ):
+        done = start
+        while done < settings.iterations:
+            # 1. One iteration: D's steps, G's step, the average.
+            logging = (done + 1) % settings.log_every == 0
+            stopping = interruption.signal != 0 or time.monotonic() >= deadline
+            if stopping:
+                break
+            checkpointing = (done + 1) % settings.checkpoint_every == 0
+            terms = trainer.iterate(done, measure=logging or checkpointing)
+            done += 1
+            ticks.count()
+            _refuse_non_finite(terms, done, run)
+
+            # 2. The log, term by term, with the overfitting that the method is about.
+            status = None
+            if logging:
+                line = {"iteration": done, **terms, **trainer.probe(), **ticks.speed()}
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+                for name, value in line.items():
+                    board.add_scalar(name, value, done)
+                status = _status(line)
+            bar.advance(status=status)
+
+            # 3. Samples and checkpoints, both from the averaged generator.
+            if done % settings.sample_every == 0:
+                grid = class_grid(_export(trainer, done), columns=8)
+                run.samples.mkdir(exist_ok=True)
+                grid.save(run.samples / f"{done:08d}.png")
+            if checkpointing and done < settings.iterations:
+                _save(trainer, run, done)
+
+        # 4. Whatever ended it, all is saved.
+        _save(trainer, run, done)
+        if done == settings.iterations:
+            return Outcome(done, "done")
+        if interruption.signal:
+            return Outcome(done, "signal", interruption.signal)
+        return Outcome(done, "time")
+
+
+def _export(trainer: Trainer, iteration: int) -> ExportedGenerator:
+    train = trainer.data.train
+    card = {"dataset": trainer.recipe.data.dataset, "iteration": str(iteration)}
+    return export_generator(trainer.average, train.class_names, train.counts, card)
+
+
+def _save(trainer: Trainer, run: RunDir, iteration: int) -> None:
+    run.save_checkpoint(iteration, trainer.state_dict())
+    save_generator(_export(trainer, iteration), run.path / FILE_NAME)
+
+
+def _refuse_non_finite(terms: dict[str, float], iteration: int, run: RunDir) -> None:
+    for name, value in terms.items():
+        if not math.isfinite(value):
+            raise GanVkdError(
+                f"{run.path}: {name} is {value} at iteration {iteration}; nothing was saved since "
+                "the last checkpoint: try a lower learning rate (--set training.d_lr=...)"
+            )
+
+
+class _Ticker:
+    """Counts iterations between two log lines and turns them into images a second."""
+
+    def __init__(self, images_per_iteration: int):
+        self._images, self._iterations = images_per_iteration, 0
+        self._start = self._last = time.monotonic()
+
+    def count(self) -> None:
+        self._iterations += 1
+
+    def speed(self) -> dict[str, float]:
+        """Real images a second since the last call, and seconds since the start."""
+        now = time.monotonic()
+        rate = self._iterations * self._images / max(now - self._last, 1e-9)
+        self._iterations, self._last = 0, now
+        return {"images_per_second": round(rate, 1), "seconds": round(now - self._start, 1)}
+
+
+def _status(line: dict[str, float]) -> str:
+    shown = {
+        "d_real": "D real",
+        "d_fake": "fake",
+        "distill_real": "distill",
+        "g": "G",
+        "overfitting": "overfit",
+        "images_per_second": "img/s",
+    }
+    return "  ".join(f"{text} {line[name]:.3g}" for name, text in shown.items() if name in line)
