@@ -134,7 +134,8 @@ def train(
 ) -> int:
     """Train a BigGAN whose discriminator learns from a teacher.
 
-    Settings are laid over each other: preset, --config, --set, then the other flags.
+    Settings are laid over each other: preset, --config, --set, then the other flags. The run's
+    directory is printed on standard output, everything else on standard error.
     """
     began = time.monotonic()
     deadline = math.inf if time_limit is None else began + time_limit
@@ -167,6 +168,7 @@ def train(
     if result.outcome is None:
         return 0
     outcome, run = result.outcome, result.run
+    click.echo(run)
     if outcome.reason == "done":
         reporter.say(f"Done: {outcome.iteration:,} iterations. gan-vkd sample {run}")
         return 0

@@ -15,7 +15,7 @@ from gan_vkd.device import resolve_precision
 from gan_vkd.distill.teachers import Teacher, load_teacher
 from gan_vkd.progress import Reporter
 from gan_vkd.training.loop import Outcome, train
-from gan_vkd.training.run_dir import RunDir, create_run_dir
+from gan_vkd.training.run_dir import RunDir, create_run_dir, write_config
 from gan_vkd.training.trainer import TeacherView, Trainer
 
 DAY = 86_400  # seconds
@@ -100,7 +100,11 @@ def run_training(
             trainer = Trainer(recipe, data, view, device, whitening)
 
     # 4. Train.
-    run = wanted if resume else create_run_dir(recipe, wanted)
+    if resume:
+        run = wanted
+        write_config(run, recipe)  # the iterations may be others
+    else:
+        run = create_run_dir(recipe, wanted)
     reporter.say(f"Results go to {run}")
     return Result(
         run, train(trainer, RunDir(run), start=start, deadline=deadline, reporter=reporter)

@@ -39,11 +39,16 @@ def create_run_dir(recipe: Recipe, wanted: Path | None) -> Path:
     """
     try:
         path = _numbered(recipe) if wanted is None else _named(wanted)
-        with replacing(path / "config.yaml") as temporary:
-            temporary.write_text(dump(recipe))
+        write_config(path, recipe)
     except OSError as error:
         raise GanVkdError(f"--run-dir: can't make the run's directory ({error})") from None
     return path
+
+
+def write_config(run: Path, recipe: Recipe) -> None:
+    """Write the run's complete recipe."""
+    with replacing(run / "config.yaml") as temporary:
+        temporary.write_text(dump(recipe))
 
 
 def _named(path: Path) -> Path:

@@ -1,0 +1,92 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from gan_vkd.cli import cli
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Nothing of the user's is read or written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+        torch.set_flush_denormal(True)
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_data(tmp_path_factory):
+    """Unpacks a real data set; the test is skipped where they are missing."""
+    destination = tmp_path_factory.mktemp("shared")
+
+    def unpack(name: str) -> Path:
+        script = SHARED / "unpack.py"
+        if not script.is_file():
+            pytest.skip(f"needs the real images of {name}, which are not beside the project")
+        if not (destination / name).is_dir():
+            subprocess.run([sys.executable, script, destination, name], check=True)
+        return destination / name
+
+    return unpack
+
+
+@pytest.fixture
+def gan_vkd():
+    """Runs a command in this process: gan_vkd("train", ...) → click's Result."""
+
+    def run(*args: object) -> Result:
+        return CliRunner().invoke(cli, [str(arg) for arg in args], catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def refused(gan_vkd):
+    """Runs a command that must fail in one line with exit code 2; returns the line."""
+
+    def run(*args: object) -> str:
+        result = gan_vkd(*args)
+        assert result.exit_code == 2, result.output
+        errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+        assert len(errors) == 1, result.stderr
+        assert result.stderr.splitlines()[-1] == errors[0]
+        return errors[0]
+
+    return run
+
+
+@pytest.fixture
+def make_folder(tmp_path):
+    """Makes a folder of small noise images: {"train/cat": 3, ...} → its path."""
+
+    def make(contents: dict[str, int], size: int = 16, name: str = "images") -> Path:
+        root = tmp_path / name
+        draws = np.random.default_rng(0)
+        for folder, count in contents.items():
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            for i in range(count):
+                pixels = draws.integers(0, 256, (size, size, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / folder / f"{i}.png")
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory) -> Path:
+    """A short real run on digits with the real teacher, started by the command."""
+    run = tmp_path_factory.mktemp("runs") / "digits"
+    arguments = ["train", "--preset", "tiny", "--iterations", "12", "--run-dir", str(run)]
+    arguments += ["--set", "training.log_every=4", "--set", "training.sample_every=10", "--quiet"]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return run

@@ -1,0 +1,149 @@
+import shutil
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_vkd.data import folder
+from gan_vkd.data.folder import find_layout, load_folder
+from gan_vkd.errors import GanVkdError
+from gan_vkd.progress import QUIET, Reporter
+
+
+def load(root: Path, reporter: Reporter = QUIET, skip_bad: bool = False):
+    return load_folder(root, 16, skip_bad=skip_bad, reporter=reporter)
+
+
+def test_train_and_test_splits(make_folder):
+    dataset = load(make_folder({"train/b": 3, "train/a": 2, "test/a": 1}))
+    assert dataset.train.class_names == ("a", "b")
+    assert dataset.train.labels.tolist() == [0, 0, 1, 1, 1]
+    assert dataset.test.labels.tolist() == [0]
+
+
+def test_class_folders_flat_and_nested(make_folder):
+    assert load(make_folder({"x": 2, "y/deep": 2}, name="1")).train.labels.tolist() == [0, 0, 1, 1]
+    flat = load(make_folder({".": 3}, name="2"))
+    assert flat.train.class_names == ("images",)
+    assert flat.test is None
+
+
+def test_wrapping_folders_are_looked_through():
+    paths = ["set/train/a/1.png", "set/test/a/2.png"]
+    assert set(find_layout(Path("x"), paths).splits) == {"train", "test"}
+
+
+def test_hidden_files_and_other_files_do_not_count(make_folder):
+    root = make_folder({"a": 2, ".hidden": 1})
+    (root / "a" / "notes.txt").write_text("hello")
+    (root / "a" / "._0.png").write_bytes(b"resource fork")
+    assert len(load(root).train) == 2
+
+
+def test_a_zip_equals_its_folder(make_folder, tmp_path):
+    root = make_folder({"train/a": 2, "train/b": 2, "test/a": 1})
+    archive = shutil.make_archive(str(tmp_path / "images"), "zip", root)
+    ours, theirs = load(root), load(Path(archive))
+    assert torch.equal(ours.train.images, theirs.train.images)
+    assert ours.train.class_names == theirs.train.class_names
+
+
+def test_images_beside_class_folders_are_refused(make_folder):
+    with pytest.raises(GanVkdError, match="lies beside class folders"):
+        load(make_folder({"a": 1, ".": 1}))
+
+
+def test_a_test_class_without_training_images_is_refused(make_folder):
+    with pytest.raises(GanVkdError, match="'b'"):
+        load(make_folder({"train/a": 2, "test/b": 1}))
+
+
+def test_empty_folder_and_no_folder(tmp_path):
+    with pytest.raises(GanVkdError, match="no images"):
+        load(tmp_path)
+    (tmp_path / "file.txt").write_text("x")
+    with pytest.raises(GanVkdError, match="neither a folder nor a zip"):
+        load(tmp_path / "file.txt")
+
+
+def test_unreadable_image_is_named_or_skipped_and_counted(make_folder):
+    root = make_folder({"a": 3})
+    whole = (root / "a" / "0.png").read_bytes()
+    (root / "a" / "bad.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(GanVkdError, match=r"a/bad\.png"):
+        load(root)
+    dataset = load(root, skip_bad=True)
+    assert (len(dataset.train), dataset.skipped) == (3, 1)
+    assert load(root, skip_bad=True).skipped == 1  # from the cache too
+
+
+def test_second_load_comes_from_the_cache_until_a_file_changes(make_folder, monkeypatch):
+    root = make_folder({"a": 3})
+    first = load(root)
+    real_decode = folder.decode
+    monkeypatch.setattr(folder, "decode", lambda *_: pytest.fail("decoded again"))
+    assert torch.equal(load(root).train.images, first.train.images)
+    monkeypatch.setattr(folder, "decode", real_decode)
+    shutil.copy(root / "a" / "0.png", root / "a" / "1.png")
+    second = load(root)
+    assert torch.equal(second.train.images[1], first.train.images[0])
+
+
+def test_a_damaged_cache_is_rebuilt(make_folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    root = make_folder({"a": 3})
+    first = load(root)
+    (entry,) = (tmp_path / "own").rglob("*.safetensors")
+    entry.write_bytes(entry.read_bytes()[:100])
+    assert torch.equal(load(root).train.images, first.train.images)
+    assert entry.stat().st_size > 100
+
+
+def test_interrupted_reading_leaves_no_cache_entry(make_folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folder, "write_tensors", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        load(make_folder({"a": 3}))
+    assert not list((tmp_path / "own").rglob("*.safetensors"))
+    assert not list((tmp_path / "own").rglob("*.tmp"))
+
+
+def test_two_loads_at_once_decode_once(make_folder, monkeypatch):
+    root = make_folder({"a": 20})
+    decoded, real_decode = [], folder.decode
+
+    def counted(*args):
+        decoded.append(1)
+        return real_decode(*args)
+
+    monkeypatch.setattr(folder, "decode", counted)
+    threads = [threading.Thread(target=load, args=(root,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(decoded) == 20
+
+
+def test_unwritable_cache_goes_without(make_folder, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert len(load(make_folder({"a": 3})).train) == 3
+
+
+def test_zip_members_are_never_written(tmp_path, make_folder):
+    content = (make_folder({"a": 1}) / "a" / "0.png").read_bytes()
+    archive = tmp_path / "evil.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a/1.png", content)
+        file.writestr("../../escaped.png", content)
+    before = set(tmp_path.parent.rglob("*"))
+    with pytest.raises(GanVkdError):
+        load(archive)
+    assert {p.name for p in set(tmp_path.parent.rglob("*")) - before} <= set()

@@ -1,0 +1,80 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gan_vkd.data.images import Dataset, ImageSet
+from gan_vkd.data.subsets import proportional_counts, split_training, subset_indices
+from gan_vkd.errors import GanVkdError
+
+
+def image_set(*counts: int) -> ImageSet:
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    images = torch.arange(len(labels)).remainder(256).to(torch.uint8)
+    names = tuple(f"class {i}" for i in range(len(counts)))
+    return ImageSet(images[:, None, None, None].expand(-1, 3, 2, 2), labels, names)
+
+
+def test_balanced_keeps_proportions_and_counts():
+    chosen = subset_indices(image_set(500, 500, 100), 0.1, "balanced", seed=0)
+    assert torch.bincount(image_set(500, 500, 100).labels[chosen]).tolist() == [50, 50, 10]
+    assert (chosen.diff() > 0).all()
+
+
+def test_uniform_has_the_exact_count_but_not_exact_classes():
+    images = image_set(*[500] * 10)
+    counts = torch.bincount(images.labels[subset_indices(images, 0.1, "uniform", seed=0)])
+    assert counts.sum() == 500
+    assert (counts != 50).any()
+
+
+@pytest.mark.parametrize("draw", ["balanced", "uniform"])
+def test_subsets_depend_on_the_seed_and_nest(draw):
+    images = image_set(*[100] * 5)
+    small, large = (set(subset_indices(images, f, draw, 1).tolist()) for f in (0.1, 0.2))
+    assert small < large
+    assert small == set(subset_indices(images, 0.1, draw, 1).tolist())
+    assert small != set(subset_indices(images, 0.1, draw, 2).tolist())
+
+
+def test_too_small_a_subset_names_the_empty_class():
+    with pytest.raises(GanVkdError, match="--subset 0.01.*class"):
+        subset_indices(image_set(*[10] * 20), 0.01, "balanced", 0)
+    with pytest.raises(GanVkdError, match="fewer than two"):
+        subset_indices(image_set(100), 0.01, "balanced", 0)
+
+
+@given(st.lists(st.integers(1, 1000), min_size=1, max_size=30), st.integers(0, 3000))
+def test_shares_sum_up_follow_proportions_and_spare_nobody(counts, total):
+    shares = proportional_counts(torch.tensor(counts), total)
+    assert shares.sum() == total
+    assert (shares >= 0).all()
+    if total >= len(counts):
+        assert (shares > 0).all()
+    exact = torch.tensor(counts).double() * total / sum(counts)
+    if (exact >= 1).all():
+        assert (shares - exact).abs().max() < 1
+
+
+def test_held_out_is_the_test_split_where_there_is_one():
+    data = split_training(Dataset("x", image_set(20, 20), image_set(5, 5)), 0.5, "balanced", 0)
+    assert (len(data.train), len(data.held_out)) == (20, 10)
+
+
+def test_held_out_are_the_images_outside_the_subset():
+    dataset = Dataset("x", image_set(100, 100), None)
+    data = split_training(dataset, 0.5, "balanced", 0)
+    seen, unseen = (set(s.images[:, 0, 0, 0].tolist()) for s in (data.train, data.held_out))
+    assert (len(seen), len(unseen), seen & unseen) == (100, 100, set())
+
+
+def test_a_tenth_is_set_aside_from_a_whole_set():
+    data = split_training(Dataset("x", image_set(100, 100), None), 1.0, "balanced", 0)
+    assert (len(data.train), len(data.held_out)) == (180, 20)
+    assert data.held_out.counts.tolist() == [10, 10]
+
+
+def test_none_is_held_out_where_too_few_remain():
+    data = split_training(Dataset("x", image_set(8, 8), None), 1.0, "balanced", 0)
+    assert data.held_out is None
+    assert len(data.train) == 16

@@ -1,0 +1,71 @@
+import pytest
+import torch
+
+from gan_vkd import VkDLoss, WhitenDataset
+
+
+def test_value_by_an_independent_computation():
+    torch.manual_seed(0)
+    h, z = torch.randn(10, 6), torch.randn(10, 20)
+    loss = VkDLoss(student_dim=6, teacher_dim=20)
+    p = loss.projection.matrix().double()
+    centred = h.double() - h.double().mean(dim=0)
+    u, _, v = torch.linalg.svd((z - z.mean(dim=0)).double(), full_matrices=False)
+    targets = u[:, :9] @ v[:9] * (10 * 20 / 9) ** 0.5
+    expected = (centred @ p.T - targets).square().sum() / 6 / 10
+    assert torch.allclose(loss(h, z).double(), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("normalise", ["none", "layernorm"])
+def test_uncentred_targets_leave_h_uncentred(normalise):
+    loss = VkDLoss(4, 9, normalise=normalise)
+    h = torch.randn(8, 4) + 3
+    assert torch.allclose(loss.predictions(h), h @ loss.projection.matrix().T, atol=1e-5)
+
+
+def test_smooth_l1_and_scale():
+    loss = VkDLoss(4, 4, projection="linear", normalise="none", distance="smooth-l1")
+    torch.nn.init.zeros_(loss.projection.weight)
+    assert torch.allclose(loss(torch.randn(5, 4), torch.full((5, 4), 3.0)), torch.tensor(2.5))
+
+
+def test_a_fitted_whitening_sets_the_target_dimension():
+    z = torch.randn(100, 32)
+    loss = VkDLoss(8, 32, normalise=WhitenDataset.fit([z], rank=8))
+    assert loss.projection(torch.randn(3, 8)).shape == (3, 8)
+    assert torch.isfinite(loss(torch.randn(10, 8), z[:10]))
+    assert "normalise.whitener" in loss.state_dict()
+
+
+def test_gradient_reaches_student_and_projection_but_not_teacher():
+    h, z = torch.randn(10, 6, requires_grad=True), torch.randn(10, 20, requires_grad=True)
+    loss = VkDLoss(6, 20)
+    loss(h, z).backward()
+    assert h.grad.abs().sum() > 0
+    assert loss.projection.weight.grad.abs().sum() > 0
+    assert z.grad is None
+
+
+def test_unknown_names_and_unfitted_whitening_are_clear_errors():
+    with pytest.raises(ValueError, match="WhitenDataset.fit"):
+        VkDLoss(4, 8, normalise="whiten-dataset")
+    for argument in ("projection", "normalise", "distance"):
+        with pytest.raises(ValueError, match=f"{argument}='nonsense': choose one of"):
+            VkDLoss(4, 8, **{argument: "nonsense"})
+
+
+def test_training_with_it_lowers_the_loss():
+    torch.manual_seed(0)
+    z = torch.randn(40, 20)
+    student = torch.nn.Linear(12, 6)
+    inputs = torch.randn(40, 12)
+    loss = VkDLoss(6, 20, normalise="layernorm")
+    optimiser = torch.optim.Adam([*student.parameters(), *loss.parameters()], 0.01)
+    values = []
+    for _ in range(200):
+        value = loss(student(inputs), z)
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+        values.append(value.item())
+    assert values[-1] < 0.8 * values[0]

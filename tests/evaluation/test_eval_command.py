@@ -1,0 +1,87 @@
+import json
+
+import pytest
+
+METRICS = ["fid", "inception_score", "kid", "precision", "recall", "density", "coverage"]
+
+
+def test_a_run_is_judged_and_the_result_kept(gan_vkd, digits_run):
+    result = gan_vkd("eval", digits_run, "--num", 200)
+    assert result.exit_code == 0, result.output
+    assert "FID[bundled-1]" in result.stdout
+    (path,) = (digits_run / "eval").glob("*-200-*.json")
+    written = json.loads(path.read_text())
+    assert list(written["metrics"]) == METRICS
+    for metric in written["metrics"].values():
+        assert metric.keys() == {"value", "low", "high"}
+    protocol = written["protocol"]
+    assert (protocol["judged_count"], protocol["reference_count"], protocol["prdc_count"]) == (
+        200,
+        1797,
+        200,
+    )
+    assert written["extractor"] == "bundled-1"
+    assert written["held_out"] is None  # digits have one split
+    assert written["expected"]["coverage"] == pytest.approx(0.969, abs=0.01)
+
+
+def test_json_to_standard_output_and_nothing_else_there(gan_vkd, digits_run):
+    result = gan_vkd("eval", digits_run, "--num", 50, "--json", "-", "--quiet")
+    assert list(json.loads(result.stdout)["metrics"]) == METRICS
+    loud = gan_vkd("eval", digits_run, "--num", 50, "--json", "-")
+    assert json.loads(loud.stdout) == json.loads(result.stdout)
+    assert "FID[bundled-1]" in loud.stderr
+
+
+def test_the_same_figures_with_the_cache_removed(gan_vkd, digits_run, monkeypatch, tmp_path):
+    figures = []
+    for name in ("one", "other"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+        result = gan_vkd("eval", digits_run, "--num", 100, "--json", "-", "--quiet")
+        figures.append(json.loads(result.stdout))
+    assert figures[0] == figures[1]
+
+
+def test_a_folder_of_samples_equals_its_run(gan_vkd, digits_run, tmp_path):
+    gan_vkd("sample", digits_run, "--out", tmp_path / "samples", "--num", 150, "--quiet")
+    of_run = gan_vkd("eval", digits_run, "--num", 150, "--json", "-", "--quiet")
+    flags = ["--reference", "digits", "--json", "-", "--quiet"]
+    of_folder = gan_vkd("eval", tmp_path / "samples", *flags)
+    assert of_folder.exit_code == 0, of_folder.output
+    one, other = (json.loads(r.stdout)["metrics"] for r in (of_run, of_folder))
+    for name in METRICS:
+        assert other[name]["value"] == pytest.approx(one[name]["value"], rel=0.02), name
+
+
+def test_real_images_beat_noise(gan_vkd, make_folder, shared_data):
+    """Held-out real images as the yardstick, on CIFAR-100 itself."""
+    noise = make_folder({"a": 300}, size=32)
+    flags = ["--reference", "cifar100:test", "--data-root", shared_data("cifar100").parent]
+    result = gan_vkd("eval", noise, *flags, "--json", "-", "--quiet")
+    assert result.exit_code == 0, result.output
+    written = json.loads(result.stdout)
+    judged, held_out = written["metrics"], written["held_out"]["metrics"]
+    assert written["held_out"]["count"] == 300
+    assert held_out["fid"]["value"] < judged["fid"]["value"] / 5
+    assert held_out["coverage"]["value"] > 0.9 > judged["coverage"]["value"]
+    assert judged["recall"]["value"] < 0.05
+
+
+def test_subset_as_reference(gan_vkd, digits_run):
+    result = gan_vkd(
+        "eval", digits_run, "--num", 50, "--reference", "subset", "--json", "-", "--quiet"
+    )
+    assert json.loads(result.stdout)["protocol"]["reference_count"] == 1617
+
+
+def test_bad_input(refused, digits_run, make_folder, tmp_path):
+    assert "--reference SPEC" in refused("eval", make_folder({"a": 9}, name="1"))
+    assert "no such run" in refused("eval", tmp_path / "nothing", "--reference", "digits")
+    assert "no test split" in refused("eval", digits_run, "--reference", "test", "--quiet")
+    few = make_folder({"a": 3}, name="2")
+    assert "too few for k = 5" in refused("eval", few, "--reference", "digits", "--quiet")
+    mixed = make_folder({"a": 9}, name="3")
+    make_folder({"b": 1}, size=20, name="3")
+    assert "20x20" in refused("eval", mixed, "--reference", "digits")
+    (tmp_path / "config.yaml").write_text("{}")
+    assert "no checkpoint yet" in refused("eval", tmp_path, "--quiet")

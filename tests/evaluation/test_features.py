@@ -1,0 +1,126 @@
+import pytest
+import torch
+
+from gan_vkd.errors import GanVkdError
+from gan_vkd.evaluation import features as module
+from gan_vkd.evaluation.features import (
+    BATCH,
+    Extractor,
+    Features,
+    bundled_path,
+    extract,
+    load_extractor,
+)
+from gan_vkd.progress import QUIET
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def counted(monkeypatch, tmp_path):
+    """An extractor that counts its calls, and a cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    calls = []
+
+    def run(images):
+        calls.append(len(images))
+        flat = images.flatten(1).float()
+        return flat[:, :4], flat[:, :2]
+
+    return Extractor("counted", "0" * 64, run), calls
+
+
+def noise(count: int, seed: int = 0) -> torch.Tensor:
+    draws = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, 8, 8), dtype=torch.uint8, generator=draws)
+
+
+def test_features_come_once_in_order_and_by_content(counted):
+    extractor, calls = counted
+    images = noise(BATCH + 3)
+    first = extract(extractor, images, "images", QUIET)
+    assert calls == [BATCH, 3]
+    assert torch.equal(first.features, images.flatten(1)[:, :4].float())
+    again = extract(extractor, images.clone(), "images", QUIET)
+    assert len(calls) == 2
+    assert torch.equal(again.features, first.features)
+    changed = images.clone()
+    changed[5, 0, 0, 0] ^= 1
+    extract(extractor, changed, "images", QUIET)
+    extract(Extractor("counted", "1" * 64, extractor.run), images, "images", QUIET)
+    assert len(calls) == 6
+
+
+def test_a_cache_file_cut_short_is_computed_again(counted, tmp_path):
+    extractor, calls = counted
+    first = extract(extractor, noise(3), "images", QUIET)
+    (entry,) = tmp_path.rglob("*.safetensors")
+    entry.write_bytes(entry.read_bytes()[:50])
+    again = extract(extractor, noise(3), "images", QUIET)
+    assert calls == [3, 3]
+    assert torch.equal(again.features, first.features)
+
+
+def test_selecting(counted):
+    both = Features(torch.arange(6).view(3, 2), torch.arange(3).view(3, 1))
+    picked = both.select(torch.tensor([2, 0]))
+    assert picked.features.tolist() == [[4, 5], [0, 1]]
+    assert picked.logits.tolist() == [[2], [0]]
+
+
+def test_without_inception_weights_the_bundled_one_is_used_and_named():
+    extractor = load_extractor(None, None, CPU)
+    assert extractor.name == "bundled-1"
+    found, logits = extractor.run(noise(2))
+    assert found.shape[0] == logits.shape[0] == 2
+    assert logits.shape[1] == 100
+    with pytest.raises(GanVkdError, match="weights-inception-2015-12-05"):
+        load_extractor("inception", None, CPU)
+
+
+def test_inception_is_torch_fidelitys_own_network(tmp_path):
+    """Random weights of the real architecture, through the real loading code."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url",
+            lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no network")),
+        )
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        patch.setattr(torch, "load", lambda *_, **__: {})
+        network = FeatureExtractorInceptionV3("x", ["2048"], feature_extractor_weights_path="x")
+    path = tmp_path / "weights.pth"
+    torch.save(network.state_dict(), path)
+    extractor = load_extractor(None, path, CPU)
+    assert extractor.name == "inception"
+    found, logits = extractor.run(noise(2))
+    assert found.shape == (2, 2048)
+    assert logits.shape == (2, 1008)
+    assert torch.allclose(found, network(noise(2))[0])
+
+
+def test_foreign_inception_files_run_no_code(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    path = tmp_path / "weights.pth"
+    torch.save({"x": Payload()}, path)
+    with pytest.raises(GanVkdError, match="not torch-fidelity's Inception weights"):
+        load_extractor(None, path, CPU)
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(GanVkdError, match="no such file"):
+        load_extractor(None, tmp_path / "nothing", CPU)
+
+
+def test_the_bundled_evaluator_is_small():
+    assert bundled_path().stat().st_size <= 5_000_000
+
+
+def test_results_do_not_depend_on_the_batch_an_image_is_in():
+    extractor = load_extractor(None, None, CPU)
+    images = noise(module.BATCH)
+    whole, _ = extractor.run(images)
+    alone, _ = extractor.run(images[7:8])
+    assert torch.allclose(whole[7:8], alone, atol=1e-4)

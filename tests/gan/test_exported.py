@@ -1,0 +1,98 @@
+import pytest
+import torch
+from torch.nn.utils import parametrize
+
+from gan_vkd import load_generator
+from gan_vkd.errors import GanVkdError
+from gan_vkd.gan.biggan import Generator
+from gan_vkd.gan.ema import average_of
+from gan_vkd.gan.exported import export_generator, latents, save_generator
+
+NAMES = ("apple", "bee", "cat")
+
+
+@pytest.fixture(scope="module")
+def exported():
+    torch.manual_seed(0)
+    average = average_of(Generator(num_classes=3, image_size=16, channels=8, z_dim=8))
+    with torch.no_grad():  # weights that make images differ
+        for parameter in average.parameters():
+            parameter.mul_(20)
+    return export_generator(average, NAMES, torch.tensor([30, 20, 10]), {"iteration": "7"})
+
+
+def test_latents_are_functions_of_seed_and_index():
+    assert torch.equal(latents([5, 2], 16, 0), latents([2, 5], 16, 0).flip(0))
+    assert not torch.equal(latents([1], 16, 0), latents([1], 16, 1))
+    z = latents(range(300), 64, 0)
+    assert abs(z.mean()) < 0.03
+    assert abs(z.std() - 1) < 0.03
+
+
+def test_truncation_bounds_latents_and_vanishes_when_wide():
+    z = latents(range(100), 64, 0, truncation=0.5)
+    assert z.abs().max() <= 0.5
+    assert z.std() > 0.25  # a truncated normal, not a clipped one
+    assert torch.allclose(latents([3], 8, 0, 50.0), latents([3], 8, 0), atol=1e-5)
+
+
+def test_samples_do_not_depend_on_the_batch_size(exported):
+    one = exported.sample(64, seed=3, batch_size=1)
+    many = exported.sample(64, seed=3, batch_size=64)
+    assert (one.int() - many.int()).abs().max() <= 1
+    assert many.float().std() > 20  # and the images are no constant
+
+
+def test_file_alone_gives_the_same_images(exported, tmp_path):
+    save_generator(exported, tmp_path / "generator.safetensors")
+    for path in (tmp_path, tmp_path / "generator.safetensors"):
+        loaded = load_generator(path)
+        assert loaded.class_names == NAMES
+        assert loaded.card == {"iteration": "7"}
+        assert torch.equal(loaded.sample(9, classes=2), exported.sample(9, classes=2))
+
+
+def test_labels_follow_the_datas_proportions(exported):
+    assert exported.labels(6).tolist() == [0, 0, 0, 1, 1, 2]
+
+
+def test_spectral_norm_is_folded_with_exact_singular_values(exported):
+    assert not any(parametrize.is_parametrized(m) for m in exported.network.modules())
+    for name, weight in exported.network.named_parameters():
+        if name.endswith("conv1.weight") or name == "linear.weight":
+            norm = torch.linalg.matrix_norm(weight.flatten(1), 2)
+            assert torch.allclose(norm, torch.ones(()), atol=1e-4), name
+
+
+def test_statistics_are_those_of_the_exported_weights(exported):
+    """Activations over fresh mixed samples have the stored means and variances."""
+    norm, seen = exported.network.blocks[1].norm1.norm, []
+    hook = norm.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    z = latents(range(1000), 8, seed=9)
+    exported.draw(z, torch.multinomial(torch.tensor([3.0, 2, 1]), 1000, replacement=True))
+    hook.remove()
+    activations = torch.cat(seen)
+    mean = activations.mean(dim=(0, 2, 3))
+    scale = norm.running_var.sqrt()
+    assert ((mean - norm.running_mean) / scale).abs().max() < 0.15
+    variance = activations.var(dim=(0, 2, 3))
+    assert (variance / norm.running_var - 1).abs().max() < 0.2
+
+
+def test_classes_it_does_not_have_are_refused(exported):
+    for classes in (3, -1, [0, 1, 5]):
+        with pytest.raises(GanVkdError, match="it has 3"):
+            exported.sample(3, classes=classes)
+
+
+def test_missing_cut_and_foreign_files(exported, tmp_path):
+    with pytest.raises(GanVkdError, match="no such file"):
+        load_generator(tmp_path)
+    path = tmp_path / "generator.safetensors"
+    save_generator(exported, path)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(GanVkdError, match="not a whole"):
+        load_generator(path)
+    path.write_bytes(b"\x80\x04pickle")
+    with pytest.raises(GanVkdError, match="not a whole"):
+        load_generator(path)

@@ -1,0 +1,191 @@
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from gan_vkd import __version__
+
+TINY = ["--preset", "tiny", "--quiet"]
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def test_version_and_python_m():
+    command = [sys.executable, "-m", "gan_vkd", "--version"]
+    assert __version__ in subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom gan_vkd.cli import cli\n"
+        "try: cli(['train', '--help'])\nexcept SystemExit: pass\n"
+        "print([m for m in ('torch', 'timm', 'sklearn', 'numpy', 'PIL') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_importing_the_package_changes_no_global_state():
+    code = (
+        "import torch\nstate = torch.get_rng_state(), torch.get_num_threads()\n"
+        "import gan_vkd, gan_vkd.training.run, gan_vkd.evaluation.judged\n"
+        "assert state[0].equal(torch.get_rng_state())\n"
+        "assert state[1] == torch.get_num_threads()\n"
+        "assert torch.ones(1).mul(1e-40).item() > 0, 'denormals are flushed'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_dry_run_says_all_and_leaves_nothing(gan_vkd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = gan_vkd("train", "--preset", "tiny", "--subset", "0.5", "--dry-run")
+    assert result.exit_code == 0, result.output
+    for words in ("digits", "898 images", "10 classes", "efficientnet-lite0", "whiten", "runs/"):
+        assert words in result.stderr
+    assert "s an iteration" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_plain_train_is_numbered(gan_vkd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--teacher", "none", "--subset", "0.1", "--iterations", "1"]
+    for _ in range(2):
+        assert gan_vkd("train", *TINY, *flags).exit_code == 0
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == [
+        "00000-digits-0.1-biggan",
+        "00001-digits-0.1-biggan",
+    ]
+    result = gan_vkd("sample", "--grid", tmp_path / "grid.png")
+    assert "The newest run: runs/00001-digits-0.1-biggan" in result.stderr
+
+
+def test_the_users_command_ends_in_one_line_without_files_and_network(
+    refused, tmp_path, monkeypatch
+):
+    def no_network(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    start = time.monotonic()
+    line = refused("train", "--dataset", "cifar100", "--subset", "0.1", "--quiet")
+    assert "cifar-100-python.tar.gz" in line
+    assert time.monotonic() - start < 60
+    assert not list(tmp_path.iterdir())
+
+
+def test_clip_is_known_and_says_what_to_use(refused, make_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = make_folder({"train/a": 5, "train/b": 5})
+    line = refused("train", "--dataset", root, "--quiet")
+    assert "--teacher efficientnet-lite0" in line
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--dataset", "nowhere"], "--dataset nowhere"),
+        (["--teacher", "resnett"], "--teacher resnett"),
+        (["--subset", "2"], "data.subset"),
+        (["--subset", "0.005"], "--subset 0.005"),
+        (["--normalise", "zca"], "distill.normalise"),
+        (["--set", "gan.chanels=3"], "gan.channels"),
+        (["--config", "nothing.yaml"], "nothing.yaml"),
+        (["--time-limit", "soon"], "25m"),
+        (["--device", "cuda:77"], "--device cuda:77"),
+        (["--iterations", "many"], "--iterations"),
+        (["--set", "distill.rank=2000", "--normalise", "whiten-dataset"], "distill.rank"),
+    ],
+)
+def test_bad_flags_are_one_line_and_leave_nothing(refused, tmp_path, monkeypatch, flags, words):
+    monkeypatch.chdir(tmp_path)
+    assert words in refused("train", *TINY, *flags)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_run_directory(refused, digits_run):
+    line = refused("train", *TINY, "--run-dir", digits_run)
+    assert "--resume" in line
+
+
+def test_bad_image_folders(refused, gan_vkd, make_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "no images" in refused("train", *TINY, "--dataset", empty)
+    single = make_folder({"a": 1}, name="single")
+    assert "fewer than two" in refused("train", *TINY, "--dataset", single)
+    broken = make_folder({"a": 12}, name="broken")
+    (broken / "a" / "3.png").write_bytes(b"broken")
+    line = refused("train", *TINY, "--dataset", broken)
+    assert "a/3.png" in line
+    assert "--skip-bad" in line
+    assert "a/3.png" in refused("data", "describe", broken)
+    flags = ["--dataset", broken, "--skip-bad", "--iterations", "1", "--teacher", "none"]
+    result = gan_vkd("train", "--preset", "tiny", *flags)
+    assert result.exit_code == 0, result.output
+    assert "Left out 1 unreadable" in result.stderr
+
+
+def test_two_images_are_enough(gan_vkd, make_folder, tmp_path):
+    root = make_folder({"a": 2}, size=40)
+    flags = ["--dataset", root, "--iterations", "2", "--run-dir", tmp_path / "run"]
+    result = gan_vkd("train", *TINY, *flags)
+    assert result.exit_code == 0, result.output
+
+
+def test_data_describe(gan_vkd, make_folder, shared_data):
+    result = gan_vkd(
+        "data", "describe", make_folder({"train/cat": 3, "train/dog": 1, "test/cat": 2})
+    )
+    for words in ("2 classes", "4 images, 1 to 3 a class", "2 images", "3  cat", "1  dog"):
+        assert words in result.stdout
+    root = shared_data("cifar100").parent
+    result = gan_vkd("data", "describe", "cifar100", "--data-root", root, "--quiet")
+    assert "50,000 images, 500 to 500 a class" in result.stdout
+
+
+def test_teacher_list_and_describe(gan_vkd, refused):
+    assert "efficientnet-lite0" in gan_vkd("teacher", "list").stdout
+    described = gan_vkd("teacher", "describe", "efficientnet-lite0", "--teacher-size", 96).stdout
+    assert "1280" in described
+    assert "96x96" in described
+    assert "unknown teacher" in refused("teacher", "describe", "x")
+
+
+def test_teacher_fit_refuses_to_overwrite(refused, tmp_path):
+    out = tmp_path / "t.safetensors"
+    out.write_text("mine")
+    assert "exists" in refused("teacher", "fit", "--dataset", "digits", "--out", out)
+    assert ".safetensors" in refused("teacher", "fit", "--dataset", "digits", "--out", "t.pt")
+
+
+def test_cifar100_with_preset_lab(gan_vkd, shared_data, tmp_path, monkeypatch):
+    """The user's three commands on CIFAR-100 itself, cut short."""
+    monkeypatch.chdir(tmp_path)
+    data = ["--data-root", shared_data("cifar100").parent]
+    train = ["train", "--dataset", "cifar100", "--subset", "0.1", *data, "--preset", "lab"]
+    result = gan_vkd(*train, "--iterations", "3", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["00000-cifar100-0.1-vkd"]
+    assert gan_vkd("sample", "--columns", 2).exit_code == 0
+    result = gan_vkd("eval", "--num", 300, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "coverage[bundled-1]" in result.stdout
+
+
+def test_a_plain_install_brings_presets_and_weights(tmp_path):
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns(".*", "runs", "build", "*.egg-info", "tests", "samples")
+    shutil.copytree(PROJECT, source, ignore=ignored)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q"]
+    subprocess.run([*command, "-w", str(tmp_path), str(source)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in ("presets/tiny.yaml", "presets/cifar.yaml", "evaluation/bundled-1.safetensors"):
+        assert f"gan_vkd/{name}" in names
+    assert not any(name.startswith("tests") for name in names)

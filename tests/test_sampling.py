@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan_vkd import load_generator
+from gan_vkd.sampling import class_grid
+
+
+def test_grid_has_a_row_a_class(gan_vkd, digits_run, tmp_path):
+    out = tmp_path / "grid.png"
+    result = gan_vkd("sample", digits_run, "--grid", out, "--columns", 3)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(out)
+    width, height = Image.open(out).size
+    assert height == 2 + 10 * 66
+    assert 3 * 66 < width < 3 * 66 + 60
+
+
+def test_many_classes_stand_in_blocks(digits_run):
+    generator = load_generator(digits_run)
+    wide = class_grid(generator, columns=2, classes=[i % 10 for i in range(100)])
+    assert wide.size[1] == 2 + 25 * 66
+    assert wide.size[0] > 4 * 2 * 66
+
+
+def test_single_images_are_spread_over_the_classes(gan_vkd, digits_run, tmp_path):
+    out = tmp_path / "images"
+    result = gan_vkd("sample", digits_run, "--out", out, "--num", 25, "--quiet")
+    assert result.exit_code == 0, result.output
+    files = sorted(out.rglob("*.png"))
+    assert len(files) == 25
+    assert {p.parent.name for p in files} == set("0123456789")
+    assert {len(list((out / c).iterdir())) for c in "0123456789"} == {2, 3}
+    drawn = load_generator(digits_run).sample(25)
+    image = np.asarray(Image.open(out / "0" / "000000.png")).transpose(2, 0, 1)
+    assert abs(image.astype(int) - drawn[0].numpy().astype(int)).max() <= 1
+
+
+def test_seed_truncation_classes_and_walks_change_the_picture(gan_vkd, digits_run, tmp_path):
+    pictures = {}
+    for name, flags in {
+        "plain": [],
+        "again": [],
+        "seed": ["--seed", 1],
+        "truncation": ["--truncation", 0.3],
+        "walk": ["--interpolate"],
+        "classes": ["--classes", "3,7"],
+    }.items():
+        out = tmp_path / f"{name}.png"
+        assert gan_vkd("sample", digits_run, "--grid", out, *flags).exit_code == 0
+        pictures[name] = out.read_bytes()
+    assert pictures["plain"] == pictures["again"]
+    assert len(set(pictures.values())) == 5
+    assert Image.open(tmp_path / "classes.png").size[1] == 2 + 2 * 66
+
+
+def test_the_exported_file_alone_is_enough(gan_vkd, digits_run, tmp_path):
+    alone = tmp_path / "elsewhere" / "generator.safetensors"
+    alone.parent.mkdir()
+    alone.write_bytes((digits_run / "generator.safetensors").read_bytes())
+    assert gan_vkd("sample", alone).exit_code == 0
+    assert (alone.parent / "grid.png").exists()
+    assert gan_vkd("sample", alone, "--out", tmp_path / "o", "--num", 3).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--classes", "10"], "10 classes"),
+        (["--classes", "ten"], "--classes ten"),
+        (["--num", "5"], "--num goes with --out"),
+        (["--truncation", "0"], "--truncation"),
+        (["--out", "x", "--interpolate"], "exclude each other"),
+    ],
+)
+def test_bad_flags(refused, digits_run, flags, words):
+    assert words in refused("sample", digits_run, *flags)
+
+
+def test_a_folder_that_holds_something_is_not_written_to(refused, digits_run, tmp_path):
+    (tmp_path / "keep.txt").write_text("mine")
+    assert "--out" in refused("sample", digits_run, "--out", tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["keep.txt"]
+
+
+def test_class_names_go_nowhere_else_on_the_disk(digits_run, tmp_path):
+    from gan_vkd.progress import QUIET
+    from gan_vkd.sampling import write_images
+
+    generator = load_generator(digits_run)
+    generator.class_names = ("../escape", "a/b", "..", "", "x", "X", "con:", "6", "7", "8")
+    write_images(generator, tmp_path / "out", 10, reporter=QUIET)
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert len(list((tmp_path / "out").iterdir())) == 10
+
+
+def test_a_run_without_checkpoint(refused, tmp_path):
+    (tmp_path / "config.yaml").write_text("{}")
+    assert "no checkpoint yet" in refused("sample", tmp_path)
+    assert "no such file" in refused("sample", tmp_path / "nothing")

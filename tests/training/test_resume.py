@@ -1,0 +1,113 @@
+"""A stopped run that goes on ends with the same bits as one that was never stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+BASE = ["train", "--preset", "tiny", "--set", "training.batch_size=16", "--quiet"]
+
+
+def final_state(run: Path) -> dict:
+    return load_file(sorted((run / "checkpoints").iterdir())[-1] / "state.safetensors")
+
+
+def assert_same_bits(one: Path, other: Path) -> None:
+    first, second = final_state(one), final_state(other)
+    assert first.keys() == second.keys()
+    different = [name for name, tensor in first.items() if not tensor.equal(second[name])]
+    assert not different
+    files = [(run / "generator.safetensors").read_bytes() for run in (one, other)]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("normalise", ["whiten", "whiten-dataset"])
+def test_resumed_run_has_the_same_bits(gan_vkd, tmp_path, normalise):
+    flags = [*BASE, "--subset", "0.2", "--normalise", normalise]
+    for run, iterations in (("whole", 8), ("cut", 3)):
+        result = gan_vkd(*flags, "--iterations", iterations, "--run-dir", tmp_path / run)
+        assert result.exit_code == 0, result.output
+    result = gan_vkd(
+        "train", "--resume", "--run-dir", tmp_path / "cut", "--iterations", 8, "--quiet"
+    )
+    assert result.exit_code == 0, result.output
+    assert_same_bits(tmp_path / "whole", tmp_path / "cut")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_run_goes_on_with_the_same_bits(gan_vkd, tmp_path, number):
+    run = tmp_path / "cut"
+    flags = [*BASE, "--teacher", "none", "--subset", "0.2", "--set", "training.log_every=1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gan_vkd", *flags, "--iterations", "100000", "--run-dir", str(run)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    )
+    log = run / "log.jsonl"
+    while not (log.exists() and log.read_text().count("\n") >= 3):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 128 + number
+    done = json.loads(log.read_text().splitlines()[-1])["iteration"]
+
+    total = done + 3
+    result = gan_vkd("train", "--resume", "--run-dir", run, "--iterations", total, "--quiet")
+    assert result.exit_code == 0, result.output
+    gan_vkd(*flags, "--iterations", total, "--run-dir", tmp_path / "whole")
+    assert_same_bits(tmp_path / "whole", run)
+    iterations = [json.loads(line)["iteration"] for line in log.read_text().splitlines()]
+    assert iterations == list(range(1, total + 1))
+
+
+def test_time_limit_saves_and_says_how_to_go_on(gan_vkd, tmp_path):
+    flags = [*BASE[:-1], "--teacher", "none", "--iterations", "100000"]
+    result = gan_vkd(*flags, "--run-dir", tmp_path / "run", "--time-limit", "8s")
+    assert result.exit_code == 0
+    assert "Time is up" in result.stderr
+    assert "--resume" in result.stderr
+    assert (tmp_path / "run" / "generator.safetensors").exists()
+
+
+def test_killed_before_any_checkpoint_starts_again_at_zero(gan_vkd, tmp_path):
+    run = tmp_path / "run"
+    gan_vkd(*BASE, "--teacher", "none", "--iterations", 2, "--run-dir", run)
+    for path in (run / "checkpoints").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    for path in (run / "checkpoints").iterdir():
+        path.rmdir()
+    result = gan_vkd("train", "--resume", "--run-dir", run)
+    assert result.exit_code == 0, result.output
+    assert "No checkpoint yet: starting at iteration 0" in result.stderr
+
+
+def test_the_last_three_checkpoints_are_kept(gan_vkd, tmp_path):
+    run = tmp_path / "run"
+    every = ["--set", "training.checkpoint_every=1", "--teacher", "none"]
+    gan_vkd(*BASE, *every, "--iterations", 5, "--run-dir", run)
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == [
+        f"{i:08d}" for i in (3, 4, 5)
+    ]
+
+
+def test_flags_that_contradict_the_run_are_refused(refused, digits_run):
+    line = refused("train", "--resume", "--run-dir", digits_run, "--seed", 5)
+    assert "training.seed" in line
+    line = refused("train", "--resume", "--run-dir", digits_run, "--preset", "lab")
+    assert "--resume" in line
+
+
+def test_damaged_checkpoint_is_one_clear_line(gan_vkd, refused, tmp_path):
+    run = tmp_path / "run"
+    gan_vkd(*BASE, "--teacher", "none", "--iterations", 2, "--run-dir", run)
+    (state,) = (run / "checkpoints").rglob("state.safetensors")
+    state.write_bytes(state.read_bytes()[:1000])
+    assert "damaged" in refused("train", "--resume", "--run-dir", run, "--quiet")
