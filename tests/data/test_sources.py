@@ -61,16 +61,13 @@ def test_torchvisions_own_files_with_their_checksums(tmp_path, monkeypatch):
     names = [f"class {i}" for i in range(100)]
     draws = np.random.default_rng(0)
     files = {
-        "train": {
-            "data": draws.integers(0, 256, (200, 3072), np.uint8),
-            "fine_labels": [*range(100)] * 2,
-        },
-        "test": {
-            "data": draws.integers(0, 256, (100, 3072), np.uint8),
-            "fine_labels": [*range(100)],
-        },
-        "meta": {"fine_label_names": names},
+        split: {
+            "data": draws.integers(0, 256, (100 * count, 3072), np.uint8),
+            "fine_labels": [*range(100)] * count,
+        }
+        for split, count in (("train", 2), ("test", 1))
     }
+    files["meta"] = {"fine_label_names": names}
     sums = {}
     for name, content in files.items():
         (folder / name).write_bytes(pickle.dumps(content))

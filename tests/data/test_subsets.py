@@ -38,7 +38,7 @@ def test_subsets_depend_on_the_seed_and_nest(draw):
 
 
 def test_too_small_a_subset_names_the_empty_class():
-    with pytest.raises(GanVkdError, match="--subset 0.01.*class"):
+    with pytest.raises(GanVkdError, match=r"--subset 0\.01.*class"):
         subset_indices(image_set(*[10] * 20), 0.01, "balanced", 0)
     with pytest.raises(GanVkdError, match="fewer than two"):
         subset_indices(image_set(100), 0.01, "balanced", 0)

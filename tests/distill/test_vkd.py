@@ -47,7 +47,7 @@ def test_gradient_reaches_student_and_projection_but_not_teacher():
 
 
 def test_unknown_names_and_unfitted_whitening_are_clear_errors():
-    with pytest.raises(ValueError, match="WhitenDataset.fit"):
+    with pytest.raises(ValueError, match=r"WhitenDataset\.fit"):
         VkDLoss(4, 8, normalise="whiten-dataset")
     for argument in ("projection", "normalise", "distance"):
         with pytest.raises(ValueError, match=f"{argument}='nonsense': choose one of"):
