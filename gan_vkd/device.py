@@ -30,3 +30,8 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     if device.type == "cpu":
         return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
     return "bf16"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which networks run in `bf16`; for `fp32` one that turns autocast off."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

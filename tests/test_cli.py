@@ -173,7 +173,7 @@ def test_cifar100_with_preset_lab(gan_vkd, shared_data, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert [p.name for p in (tmp_path / "runs").iterdir()] == ["00000-cifar100-0.1-vkd"]
     assert gan_vkd("sample", "--columns", 2).exit_code == 0
-    result = gan_vkd("eval", "--num", 300, "--quiet")
+    result = gan_vkd("eval", "--num", 300, "--reference", "subset", "--quiet")
     assert result.exit_code == 0, result.output
     assert "coverage[bundled-1]" in result.stdout
 

@@ -33,15 +33,16 @@ def split_training(
 ) -> TrainingData:
     """Draw the training subset and choose the held-out images.
 
-    Held out are the test split where there is one; else the training images outside the subset;
-    else a stratified tenth, set aside from training; or none where that leaves fewer than ten.
+    Held out are the test split where there is one (of ten images or more); else the training
+    images outside the subset; else a stratified tenth, set aside from training; or none where
+    that leaves fewer than ten.
 
     Raises:
         GanVkdError: when the subset leaves a class without an image, or holds fewer than two.
     """
     chosen = subset_indices(dataset.train, fraction, draw, seed)
     train = dataset.train.select(chosen)
-    if dataset.test is not None:
+    if dataset.test is not None and len(dataset.test) >= FEWEST_HELD_OUT:
         return TrainingData(train, dataset.test, "the test split")
     if fraction < 1:
         held_out, origin = _others(dataset.train, chosen), "training images outside the subset"

@@ -1,9 +1,10 @@
 """The teacher's features of the training images, computed once an image."""
 
+from collections.abc import Callable
+
 import torch
 
 from gan_vkd.data.images import to_float
-from gan_vkd.distill.teachers import Teacher
 
 CHUNK = 8  # images a teacher call; with their mirror images twice as many go through
 
@@ -15,14 +16,21 @@ class FeatureCache:
     for before: a run with a cold cache equals one with a warm cache.
 
     Args:
-        teacher: on the training device.
+        teacher: images [B, 3, S, S], -1 to 1, on `device` → features [B, dim].
+        dim: the feature dimension.
         images: uint8 [N, 3, H, W], there or on the CPU.
         device: where features are kept and handed out.
     """
 
-    def __init__(self, teacher: Teacher, images: torch.Tensor, device: torch.device):
+    def __init__(
+        self,
+        teacher: Callable[[torch.Tensor], torch.Tensor],
+        dim: int,
+        images: torch.Tensor,
+        device: torch.device,
+    ):
         self.teacher, self.images, self.device = teacher, images, device
-        self._features = torch.empty(len(images), 2, teacher.dim, device=device)
+        self._features = torch.empty(len(images), 2, dim, device=device)
         self._known = torch.zeros(len(images), dtype=torch.bool)
 
     def __call__(self, indices: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:

@@ -86,11 +86,11 @@ def train(
     ):
         done = start
         while done < settings.iterations:
+            if interruption.signal or time.monotonic() >= deadline:
+                break
+
             # 1. One iteration: D's steps, G's step, the average.
             logging = (done + 1) % settings.log_every == 0
-            stopping = interruption.signal != 0 or time.monotonic() >= deadline
-            if stopping:
-                break
             checkpointing = (done + 1) % settings.checkpoint_every == 0
             terms = trainer.iterate(done, measure=logging or checkpointing)
             done += 1

@@ -12,7 +12,7 @@ from gan_vkd.data.images import ImageSet
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import TrainingData, split_training
 from gan_vkd.device import resolve_precision
-from gan_vkd.distill.teachers import Teacher, load_teacher
+from gan_vkd.distill.teachers import Teacher, load_teacher, teacher_kind
 from gan_vkd.progress import Reporter
 from gan_vkd.training.loop import Outcome, train
 from gan_vkd.training.run_dir import RunDir, create_run_dir, write_config
@@ -57,6 +57,8 @@ def run_training(
     """
     # 1. Everything that can fail, before anything is written.
     settings = recipe.data
+    if recipe.teacher.spec != "none":
+        teacher_kind(recipe.teacher.spec)  # a wrong name should not wait for the data
     dataset = load_dataset(
         settings.dataset,
         image_size=settings.image_size,
@@ -75,7 +77,9 @@ def run_training(
         data.held_out_origin,
     )
     teacher = load_teacher(recipe.teacher.spec, recipe.teacher.image_size)
-    view = None if teacher is None else TeacherView(teacher.to(device), data, device)
+    view = None
+    if teacher is not None:
+        view = TeacherView(teacher.to(device), data, device, recipe.training.precision)
     checkpoint = RunDir(wanted).load_checkpoint() if resume else None
 
     # 2. What is about to happen, and how long it will take.

@@ -1,7 +1,6 @@
 """The two networks at play: what one iteration does, and the state that a checkpoint holds."""
 
 import contextlib
-import math
 from collections.abc import Iterator
 
 import torch
@@ -12,6 +11,7 @@ from gan_vkd.data.augment import diff_augment
 from gan_vkd.data.batches import batch_indices, flip_coins, mirror
 from gan_vkd.data.images import ImageSet
 from gan_vkd.data.subsets import TrainingData
+from gan_vkd.device import autocast
 from gan_vkd.distill.cache import FeatureCache
 from gan_vkd.distill.normalise import WhitenDataset
 from gan_vkd.distill.teachers import Teacher
@@ -32,14 +32,20 @@ class TeacherView:
         teacher: on the training device.
         data: on the training device, or on the CPU.
         device: the training device.
+        precision: in which the teacher runs, whoever asks: `fp32` or `bf16`.
     """
 
-    def __init__(self, teacher: Teacher, data: TrainingData, device: torch.device):
-        self.teacher = teacher
-        self.train = FeatureCache(teacher, data.train.images, device)
+    def __init__(self, teacher: Teacher, data: TrainingData, device: torch.device, precision: str):
+        self.teacher, self.device, self.precision = teacher, device, precision
+        self.train = FeatureCache(self.see, teacher.dim, data.train.images, device)
         self.held_out = None
         if data.held_out is not None:
-            self.held_out = FeatureCache(teacher, data.held_out.images, device)
+            self.held_out = FeatureCache(self.see, teacher.dim, data.held_out.images, device)
+
+    def see(self, images: torch.Tensor) -> torch.Tensor:
+        """Images [B, 3, S, S], -1 to 1 → the teacher's features [B, dt]."""
+        with autocast(self.device, self.precision):
+            return self.teacher(images)
 
     def fit_whitening(self, rank: int, flip: bool, reporter: Reporter) -> WhitenDataset:
         """`WhitenDataset` over the training images, and their mirror images where they are used."""
@@ -78,7 +84,6 @@ class Trainer:
         whitening: WhitenDataset | None = None,
     ):
         self.recipe, self.data, self.view, self.device = recipe, data, view, device
-        self.flip = recipe.data.flip
         num_classes = len(data.train.class_names)
         shape = {
             "num_classes": num_classes,
@@ -144,17 +149,16 @@ class Trainer:
         return {name: value.item() for name, value in {**d_terms, "g": g_loss}.items()}
 
     def _autocast(self) -> torch.autocast:
-        bf16 = self.recipe.training.precision == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
+        return autocast(self.device, self.recipe.training.precision)
 
     def _generate(self, iteration: int, turn: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Images (-1 to 1) and labels of one batch; labels follow the training data."""
-        training = self.recipe.training
+        training, labels = self.recipe.training, self.data.train.labels
         draws = generator(training.seed, "latents", iteration, turn)
         z = torch.randn(training.batch_size, self.recipe.gan.z_dim, generator=draws)
-        rows = torch.randint(len(self.data.train), (training.batch_size,), generator=draws)
-        labels = self.data.train.labels.cpu()[rows].to(self.device)
-        return self.generator(z.to(self.device), labels).float(), labels
+        rows = torch.randint(len(labels), (training.batch_size,), generator=draws)
+        drawn = labels[rows.to(labels.device)].to(self.device)
+        return self.generator(z.to(self.device), drawn).float(), drawn
 
     def _augment(self, images: torch.Tensor, *key: int | str) -> torch.Tensor:
         draws = generator(self.recipe.training.seed, "augment", *key)
@@ -163,44 +167,40 @@ class Trainer:
     def _discriminator_step(
         self, iteration: int, turn: int, measure: bool
     ) -> dict[str, torch.Tensor]:
-        training, distill = self.recipe.training, self.recipe.distill
+        training = self.recipe.training
         step = iteration * training.d_steps + turn
         rows = batch_indices(len(self.data.train), training.batch_size, step, training.seed)
         coins = torch.zeros(len(rows), dtype=torch.bool)
-        if self.flip:
+        if self.recipe.data.flip:
             coins = flip_coins(len(rows), step, training.seed)
         real, real_labels = self.data.train.batch(rows, self.device)
         real = mirror(real, coins)
-
         with self._autocast():
             with torch.no_grad():
                 fake, fake_labels = self._generate(iteration, turn)
-            views = torch.cat(
-                [
-                    self._augment(real, iteration, turn, "real"),
-                    self._augment(fake, iteration, turn, "fake"),
-                ]
+            shown_real = self._augment(real, iteration, turn, "real")
+            shown_fake = self._augment(fake, iteration, turn, "fake")
+            logits, h = self.discriminator(
+                torch.cat([shown_real, shown_fake]), torch.cat([real_labels, fake_labels])
             )
-            labels = torch.cat([real_labels, fake_labels])
-            logits, h = self.discriminator(views, labels)
-            d_real, d_fake = hinge_discriminator(*logits.chunk(2))
-            terms = {"d_real": d_real, "d_fake": d_fake}
-            adversarial, loss = d_real + d_fake, d_real + d_fake
-            if self.loss is not None:
-                h_real, h_fake = h.chunk(2)
-                terms["distill_real"] = self.loss(h_real, self.view.train(rows, coins))
-                distillation = terms["distill_real"]
-                if step % distill.generated_every == 0 or measure:
-                    z_fake = self.view.teacher(fake)
-                if step % distill.generated_every == 0:
-                    terms["distill_fake"] = self.loss(h_fake, z_fake)
-                    distillation = distillation + terms["distill_fake"]
-                loss = adversarial + distill.weight * distillation
-                if measure:
-                    terms["target_norm_generated"] = _mean_norm(self.loss.targets(z_fake))
-                    terms["gradient_ratio"] = _gradient_ratio(
-                        distill.weight * distillation, adversarial, h
-                    )
+        d_real, d_fake = hinge_discriminator(*logits.chunk(2))
+        terms = {"d_real": d_real, "d_fake": d_fake}
+        loss = d_real + d_fake
+        if self.loss is not None:
+            h_real, h_fake = h.chunk(2)
+            terms["distill_real"] = self.loss(h_real, self.view.train(rows, coins))
+            distillation = terms["distill_real"]
+            learn_from_fake = step % self.recipe.distill.generated_every == 0
+            if learn_from_fake or measure:
+                z_fake = self.view.see(fake)
+                terms["distill_fake"] = self.loss(h_fake, z_fake)
+                terms["target_norm_generated"] = _mean_norm(self.loss.targets(z_fake))
+            if learn_from_fake:
+                distillation = distillation + terms["distill_fake"]
+            distillation = self.recipe.distill.weight * distillation
+            if measure:
+                terms["gradient_ratio"] = _gradient_ratio(distillation, loss, h)
+            loss = loss + distillation
         self.d_optimiser.zero_grad()
         loss.backward()
         self.d_optimiser.step()
@@ -227,36 +227,34 @@ class Trainer:
             For each kind: D's mean logit, its prediction's fit to the teacher (R²: 1 perfect,
             0 no better than nothing), the targets' mean norm; and the logits' difference.
         """
-        values: dict[str, float] = {}
-        kinds = {"train": (self.data.train, self.view and self.view.train)}
-        if self.data.held_out is not None:
-            kinds["held_out"] = (self.data.held_out, self.view and self.view.held_out)
+        view, data = self.view, self.data
         with _eval_mode(self.discriminator), self._autocast():
-            for kind, (images, features) in kinds.items():
-                self._probe_kind(kind, images, features, values)
-        if "logit_held_out" in values:
-            values["overfitting"] = values["logit_train"] - values["logit_held_out"]
+            values = self._probe_kind("train", data.train, view and view.train)
+            if data.held_out is not None:
+                values |= self._probe_kind("held_out", data.held_out, view and view.held_out)
+                values["overfitting"] = values["logit_train"] - values["logit_held_out"]
         return values
 
     def _probe_kind(
-        self, kind: str, images: ImageSet, features: FeatureCache | None, values: dict[str, float]
-    ) -> None:
+        self, kind: str, images: ImageSet, features: FeatureCache | None
+    ) -> dict[str, float]:
         order = torch.randperm(len(images), generator=generator("probe", kind))
-        logits, residual, total, norms = [], 0.0, 0.0, []
+        logits, errors, targets = [], [], []
         for rows in order[:PROBE].split(self.recipe.training.batch_size):
             if len(rows) < 2:  # nothing to centre
                 continue
             batch_logits, h = self.discriminator(*images.batch(rows, self.device))
             logits.append(batch_logits)
             if self.loss is not None:
-                targets = self.loss.targets(features(rows, torch.zeros(len(rows)).bool()))
-                norms.append(targets.norm(dim=1))
-                residual += (self.loss.predictions(h) - targets).square().sum().item()
-                total += targets.square().sum().item()
-        values[f"logit_{kind}"] = torch.cat(logits).mean().item()
+                targets.append(self.loss.targets(features(rows, torch.zeros(len(rows)).bool())))
+                errors.append(self.loss.predictions(h) - targets[-1])
+        values = {f"logit_{kind}": torch.cat(logits).mean().item()}
         if self.loss is not None:
-            values[f"fit_{kind}"] = 1 - residual / total if total else math.nan
-            values[f"target_norm_{kind}"] = torch.cat(norms).mean().item()
+            total = torch.cat(targets).square().sum()
+            missed = torch.cat(errors).square().sum()
+            values[f"fit_{kind}"] = (1 - missed / total.clamp_min(1e-12)).item()
+            values[f"target_norm_{kind}"] = _mean_norm(torch.cat(targets)).item()
+        return values
 
     def _parts(self) -> dict[str, nn.Module]:
         parts = {

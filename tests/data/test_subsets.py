@@ -59,6 +59,12 @@ def test_shares_sum_up_follow_proportions_and_spare_nobody(counts, total):
 def test_held_out_is_the_test_split_where_there_is_one():
     data = split_training(Dataset("x", image_set(20, 20), image_set(5, 5)), 0.5, "balanced", 0)
     assert (len(data.train), len(data.held_out)) == (20, 10)
+    assert data.held_out_origin == "the test split"
+
+
+def test_a_test_split_of_a_few_images_does_not_serve():
+    data = split_training(Dataset("x", image_set(20, 20), image_set(1)), 0.5, "balanced", 0)
+    assert (len(data.held_out), data.held_out_origin) == (20, "training images outside the subset")
 
 
 def test_held_out_are_the_images_outside_the_subset():

@@ -56,20 +56,20 @@ def test_changed_weights_are_refused(monkeypatch):
 def test_cache_gives_the_same_bits_warm_cold_and_in_any_order(lite0):
     images = torch.randint(0, 256, (3 * CHUNK, 3, 16, 16), dtype=torch.uint8)
     device = torch.device("cpu")
-    warm = FeatureCache(lite0, images, device)
+    warm = FeatureCache(lite0, lite0.dim, images, device)
     everything = torch.arange(len(images))
     for mirrored in (False, True):
         warm(everything, torch.full((len(images),), mirrored))
     for seed in range(3):
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:11]
         coins = torch.arange(11) % 2 == 0
-        cold = FeatureCache(lite0, images, device)
+        cold = FeatureCache(lite0, lite0.dim, images, device)
         assert torch.equal(cold(order, coins), warm(order, coins))
 
 
 def test_cached_features_are_the_teachers(lite0):
     images = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8)
-    cache = FeatureCache(lite0, images, torch.device("cpu"))
+    cache = FeatureCache(lite0, lite0.dim, images, torch.device("cpu"))
     coins = torch.tensor([True, False, True, False, False])
     mirrored = torch.where(coins[:, None, None, None], images.flip(-1), images)
     direct = lite0(mirrored.float() / 127.5 - 1)
