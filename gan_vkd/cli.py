@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import sys
 import time
@@ -138,6 +139,8 @@ def train(
     directory is printed on standard output, everything else on standard error.
     """
     began = time.monotonic()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise GanVkdError("this version trains in one process: start it without torchrun")
     deadline = math.inf if time_limit is None else began + time_limit
     layers = []
     if config is not None:

@@ -58,12 +58,19 @@ class Bar:
     """One running progress bar."""
 
     def __init__(self, progress: Progress, task: TaskID):
-        self._progress, self._task = progress, task
+        self._progress, self._id = progress, task
 
     def advance(self, steps: int = 1, status: str | None = None) -> None:
-        """Count `steps` units as done; `status` replaces the text after the bar."""
+        """Count `steps` units as done; `status` replaces the text after the bar.
+
+        Where no bar can be drawn (a log file), each new status is a line of its own.
+        """
         fields = {} if status is None else {"status": status}
-        self._progress.update(self._task, advance=steps, **fields)
+        self._progress.update(self._id, advance=steps, **fields)
+        console = self._progress.console
+        if status is not None and not console.is_terminal:
+            task = self._progress.tasks[self._id]
+            console.print(f"{task.description} {task.completed:g}/{task.total:g}  {status}")
 
 
 QUIET = Reporter(quiet=True)

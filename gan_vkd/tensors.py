@@ -36,5 +36,9 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], header: dict[str
         OSError: the folder can't be made or written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, header)
+        try:
+            save_file(contiguous, temporary, header)
+        except SafetensorError as error:  # how it reports a full disk
+            raise OSError(f"{path}: {error}") from None

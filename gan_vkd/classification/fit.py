@@ -74,7 +74,8 @@ def fit_classifier(
             loss.backward()
             optimiser.step()
             schedule.step()
-            bar.advance(status=f"loss {loss.item():.3f}")
+            hundredth = (step + 1) % 100 == 0
+            bar.advance(status=f"loss {loss.item():.3f}" if hundredth else None)
             epoch_ends = (step + 1) * BATCH_SIZE % len(train) < BATCH_SIZE or step + 1 == steps
             if held_out is not None and epoch_ends:
                 accuracy = top1(model, held_out, device)

@@ -156,5 +156,5 @@ def _compute(extractor: Extractor, images: torch.Tensor, what: str, reporter: Re
         tuple(tensor.float().cpu() for tensor in extractor.run(part))
         for part in reporter.track(parts, f"{extractor.name} on {what}", len(parts))
     ]
-    features, logits = (torch.cat(column).contiguous() for column in zip(*pairs, strict=True))
+    features, logits = (torch.cat(column) for column in zip(*pairs, strict=True))
     return Features(features, logits)

@@ -8,12 +8,11 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from gan_vkd.config import Recipe, dump
 from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import flush, replacing
+from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 
 RUNS = Path("runs")
 CHECKPOINTS_KEPT = 3
@@ -93,10 +92,9 @@ class RunDir:
         temporary = self._checkpoints / f".{final.name}.{os.getpid()}.tmp"
         temporary.mkdir(parents=True)
         try:
-            save_file(state, temporary / "state.safetensors")
-            (temporary / "state.json").write_text(json.dumps({"iteration": iteration}))
-            for file in (*temporary.iterdir(), temporary):
-                flush(file)
+            write_tensors(temporary / "state.safetensors", state, {})
+            with replacing(temporary / "state.json") as file:
+                file.write_text(json.dumps({"iteration": iteration}))
             if final.exists():  # the same iteration, saved again
                 shutil.rmtree(final)
             temporary.rename(final)
@@ -118,8 +116,8 @@ class RunDir:
         newest = whole[-1]
         try:
             iteration = json.loads((newest / "state.json").read_text())["iteration"]
-            return iteration, load_file(newest / "state.safetensors")
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            return iteration, read_tensors(newest / "state.safetensors")[0]
+        except UNREADABLE as error:
             raise GanVkdError(
                 f"{newest}: damaged ({error}): remove it to go on from the one before"
             ) from None

@@ -275,7 +275,7 @@ class Trainer:
             for index, moments in optimiser.state_dict()["state"].items():
                 for moment, tensor in moments.items():
                     state[f"{name}.{index}.{moment}"] = tensor
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        return {name: tensor.detach().cpu() for name, tensor in state.items()}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Restore what `state_dict` gave; training goes on with the same bits."""
