@@ -85,7 +85,7 @@ class DistillSettings(Group):
 class TrainingSettings(Group):
     """The schedule. An iteration is `d_steps` steps of D and one of G."""
 
-    iterations: Positive = 100_000
+    iterations: Positive = 125_000
     batch_size: int = Field(50, ge=2)
     d_steps: Positive = 4
     d_lr: float = Field(2e-4, gt=0)
