@@ -10,14 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+DRIFT = 1e-4  # largest entry of weightᵀ weight - I that is left alone
+
 
 class OrthogonalProjection(nn.Module):
     """h → P h with PᵀP = I (dt ≥ ds) or PPᵀ = I (dt < ds).
 
     P is computed from the free parameter `weight` at every call: P R = weight, R upper triangular
     with a positive diagonal. So P is orthonormal to rounding whatever any optimiser did to
-    `weight`, gradients are exact (that of `weight` is tangent to the frames by itself), and a
-    checkpoint holds nothing else. Every frame can be reached; for ds = dt every one with the
+    `weight`, gradients are exact, and a checkpoint holds nothing else. Once `weight` has drifted
+    from the frames, a call first puts P in its place: that does not change P, and it keeps R near
+    the identity, so that a step never jumps over a singular matrix, behind which, for ds = dt, P
+    would have the other determinant. Every frame can be reached; for ds = dt every one with the
     start's determinant. Runs in at least fp32, under autocast too.
 
     Args:
@@ -34,14 +38,26 @@ class OrthogonalProjection(nn.Module):
     def matrix(self) -> torch.Tensor:
         """P, [dt, ds]."""
         with torch.autocast(self.weight.device.type, enabled=False):
-            q, r = torch.linalg.qr(self.weight)
-            frame = q * r.diagonal().sgn()  # unique, hence smooth in `weight`
+            self._retract()
+            frame = _frame(self.weight)
         return frame.T if self.transposed else frame
+
+    @torch.no_grad()
+    def _retract(self) -> None:
+        gram = self.weight.T @ self.weight
+        if (gram - torch.eye(len(gram)).to(gram)).abs().max() > DRIFT:
+            self.weight.copy_(_frame(self.weight))
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         """[N, ds] → [N, dt]."""
         with torch.autocast(h.device.type, enabled=False):
             return F.linear(h.to(self.weight.dtype), self.matrix())
+
+
+def _frame(matrix: torch.Tensor) -> torch.Tensor:
+    """The orthonormal columns of the QR decomposition, unique and hence smooth in `matrix`."""
+    q, r = torch.linalg.qr(matrix)
+    return q * r.diagonal().sgn()
 
 
 class LinearProjection(nn.Linear):

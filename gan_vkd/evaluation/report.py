@@ -1,5 +1,6 @@
 """Results for people: the table on the screen."""
 
+from rich.markup import escape
 from rich.table import Table
 
 NAMES = {
@@ -17,11 +18,11 @@ def metrics_table(result: dict) -> Table:
     """The figures of `evaluate`, each named with its extractor, held-out real images beside."""
     protocol, extractor = result["protocol"], result["extractor"]
     table = Table(
-        title=f"{protocol['judged_count']:,} images against {protocol['reference']} "
+        title=f"{protocol['judged_count']:,} images against {escape(protocol['reference'])} "
         f"({protocol['reference_count']:,}), k = {protocol['nearest_k']}, PRDC on "
         f"{protocol['prdc_count']:,} of each",
         caption=f"FID is biased upwards at {protocol['judged_count']:,} images. "
-        f"Held-out images: {protocol['held_out']}.",
+        f"Held-out images: {escape(protocol['held_out'])}.",
     )
     table.add_column("metric")
     table.add_column("images", justify="right")
@@ -32,7 +33,7 @@ def metrics_table(result: dict) -> Table:
     for key, (name, meaning) in NAMES.items():
         expected = result["expected"].get(key)
         table.add_row(
-            f"{name}[{extractor}]",
+            escape(f"{name}[{extractor}]"),
             _figure(result["metrics"][key]["value"]),
             _figure(held_out[key]["value"] if held_out else None),
             _figure(expected),

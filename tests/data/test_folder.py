@@ -143,6 +143,5 @@ def test_zip_members_are_never_written(tmp_path, make_folder):
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("a/1.png", content)
         file.writestr("../../escaped.png", content)
-    before = set(tmp_path.parent.rglob("*"))
     assert len(load(archive).train) == 1  # paths that lead out count as hidden
-    assert set(tmp_path.parent.rglob("*")) == before
+    assert not list(tmp_path.parents[1].rglob("escaped.png"))

@@ -67,6 +67,38 @@ def test_gradients_are_exact(student, teacher):
     assert torch.autograd.gradcheck(of_weight, projection.weight)
 
 
+def test_a_square_projection_keeps_its_determinant():
+    """Large steps to a far frame: without retraction they jump to the other determinant."""
+    torch.manual_seed(4)
+    projection = OrthogonalProjection(8, 8)
+    target = OrthogonalProjection(8, 8).matrix().detach()
+    target[:, 0] *= torch.det(target) * torch.det(projection.matrix().detach())
+    start = torch.det(projection.matrix())
+    optimiser = torch.optim.Adam(projection.parameters(), 0.03)
+    for _ in range(300):
+        optimiser.zero_grad()
+        (projection.matrix() - target).square().sum().backward()
+        optimiser.step()
+        assert torch.det(projection.matrix()) * start > 0.99
+
+
+def test_calls_without_a_step_change_no_bits():
+    """So evaluating in between, or saving before or after a call, makes no difference."""
+    torch.manual_seed(0)
+    projection = OrthogonalProjection(6, 20)
+    optimiser = torch.optim.Adam(projection.parameters(), 0.1)
+    (projection.matrix() * torch.randn(20, 6)).sum().backward()
+    optimiser.step()
+    fresh = OrthogonalProjection(6, 20)
+    fresh.load_state_dict(projection.state_dict())  # saved right after the step
+    first = projection.matrix()
+    weight = projection.weight.clone()
+    assert torch.equal(projection.matrix(), projection.matrix())
+    assert torch.equal(projection.weight, weight)
+    assert torch.equal(fresh.matrix(), projection.matrix())
+    assert torch.allclose(first, projection.matrix(), atol=1e-6)
+
+
 def test_lengths_and_angles_are_kept():
     h = torch.randn(10, 16)
     z = OrthogonalProjection(16, 40)(h)
