@@ -70,7 +70,8 @@ class Bar:
         console = self._progress.console
         if status is not None and not console.is_terminal:
             task = self._progress.tasks[self._id]
-            console.print(f"{task.description} {task.completed:g}/{task.total:g}  {status}")
+            line = f"{task.description} {task.completed:g}/{task.total:g}  {status}"
+            console.print(line, markup=False, soft_wrap=True)
 
 
 QUIET = Reporter(quiet=True)

@@ -7,10 +7,10 @@ NAMES = {
     "fid": ("FID", "lower is better"),
     "inception_score": ("IS", "higher is better"),
     "kid": ("KID", "lower is better"),
-    "precision": ("precision", "share of samples that look real"),
-    "recall": ("recall", "share of real images that are matched"),
-    "density": ("density", "1 is expected of real images"),
-    "coverage": ("coverage", "share of real images with a sample near"),
+    "precision": ("precision", "samples that look real"),
+    "recall": ("recall", "real images that are matched"),
+    "density": ("density", "of samples around real images"),
+    "coverage": ("coverage", "real images with a sample near"),
 }
 
 
@@ -22,12 +22,13 @@ def metrics_table(result: dict) -> Table:
         f"({protocol['reference_count']:,}), k = {protocol['nearest_k']}, PRDC on "
         f"{protocol['prdc_count']:,} of each",
         caption=f"FID is biased upwards at {protocol['judged_count']:,} images. "
-        f"Held-out images: {escape(protocol['held_out'])}.",
+        f"held-out: real images ({escape(protocol['held_out'])}), judged likewise; "
+        "expected: of two samples of one distribution.",
     )
-    table.add_column("metric")
-    table.add_column("images", justify="right")
-    table.add_column("held-out real images", justify="right")
-    table.add_column("expected of real", justify="right")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("images", justify="right", no_wrap=True)
+    table.add_column("held-out", justify="right", no_wrap=True)
+    table.add_column("expected", justify="right", no_wrap=True)
     table.add_column("")
     held_out = result["held_out"]["metrics"] if result["held_out"] else {}
     for key, (name, meaning) in NAMES.items():
