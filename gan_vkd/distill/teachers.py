@@ -89,7 +89,7 @@ def teacher_kind(spec: str) -> TeacherKind:
     kind = KINDS.get("file:PATH" if spec.startswith("file:") else spec)
     if kind is None:
         close = difflib.get_close_matches(spec, KINDS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(KINDS)}"
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(KINDS)}, none"
         raise GanVkdError(f"--teacher {spec}: unknown teacher; {hint}")
     return kind
 

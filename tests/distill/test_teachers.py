@@ -21,7 +21,7 @@ def test_lite0_recognises_real_photographs():
 
     model = lite0_classifier()
     for photograph, expected in zip(load_sample_images().images, (PALACE, DAISY), strict=True):
-        image = torch.from_numpy(photograph).permute(2, 0, 1)[None].float() / 127.5 - 1
+        image = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
         height, width = image.shape[-2:]
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
