@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from hypothesis import settings
 from PIL import Image
 
 from gan_vkd.cli import cli
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+settings.register_profile("project", deadline=None)  # machines are shared: nothing is timed
+settings.load_profile("project")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,6 @@
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -70,10 +69,8 @@ def test_the_users_command_ends_in_one_line_without_files_and_network(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("urllib.request.urlopen", no_network)
-    start = time.monotonic()
     line = refused("train", "--dataset", "cifar100", "--subset", "0.1", "--quiet")
     assert "cifar-100-python.tar.gz" in line
-    assert time.monotonic() - start < 60
     assert not list(tmp_path.iterdir())
 
 
