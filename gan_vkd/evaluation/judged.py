@@ -67,15 +67,17 @@ def judge_run(
             skip_bad=recipe.data.skip_bad,
             reporter=reporter,
         )
-        split = own
+        named = f"{dataset.name}:{own}"
         if own == "subset":
-            seeds = recipe.training.seed
-            data = split_training(dataset, recipe.data.subset, recipe.data.subset_draw, seeds)
-            dataset = Dataset(dataset.name, data.train, dataset.test)
-            split = "train"
+            drawn = (recipe.data.subset, recipe.data.subset_draw, recipe.training.seed)
+            data = split_training(dataset, *drawn)
+            real, held_out, held_out_origin = data.train, data.held_out, data.held_out_origin
+        else:
+            real, held_out, held_out_origin = _sides(dataset, own)
     else:
+        named = own
         dataset, split = _load_reference(own, generator.image_size, root, reporter)
-    real, held_out, held_out_origin = _sides(dataset, split)
+        real, held_out, held_out_origin = _sides(dataset, split)
 
     labels = generator.labels(settings.num)
     pictures = []
@@ -87,7 +89,7 @@ def judge_run(
     origin = {
         "judged": f"exported generator at iteration {generator.card['iteration']}, the last one",
         "latent_seed": seed,
-        "reference": f"{dataset.name}:{own}" if own in ("train", "test", "subset") else own,
+        "reference": named,
         "held_out": held_out_origin,
     }
     return evaluate(
@@ -126,7 +128,7 @@ def judge_images(
     images = load_dataset(str(target), image_size=size, reporter=reporter).train
     dataset, split = _load_reference(reference, size, data_root, reporter)
     real, held_out, held_out_origin = _sides(dataset, split)
-    origin = {"judged": str(target), "reference": f"{reference}", "held_out": held_out_origin}
+    origin = {"judged": str(target), "reference": reference, "held_out": held_out_origin}
     return evaluate(
         cut(images, settings.num),
         real,

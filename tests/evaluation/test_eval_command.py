@@ -71,7 +71,10 @@ def test_subset_as_reference(gan_vkd, digits_run):
     result = gan_vkd(
         "eval", digits_run, "--num", 50, "--reference", "subset", "--json", "-", "--quiet"
     )
-    assert json.loads(result.stdout)["protocol"]["reference_count"] == 1617
+    written = json.loads(result.stdout)
+    assert written["protocol"]["reference_count"] == 1617
+    assert written["held_out"]["count"] == 50  # of the 180 that the run never saw
+    assert written["held_out"]["metrics"]["fid"]["value"] < written["metrics"]["fid"]["value"]
 
 
 def test_bad_input(refused, digits_run, make_folder, tmp_path):
