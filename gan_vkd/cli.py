@@ -16,10 +16,9 @@ from gan_vkd.config import (
     DEFAULT_PRESET,
     PRESETS,
     EvaluationSettings,
-    Recipe,
+    continued,
     file_layer,
     preset_layer,
-    read_config,
     resolve,
     set_layer,
 )
@@ -147,7 +146,10 @@ def train(
         layers.append((f"--config {config}", file_layer(config)))
     layers += [("--set", set_layer(assignments)), ("the flags", _flag_layer(flags))]
     if resume:
-        run_dir, recipe = _resumed(run_dir, preset, layers, quiet)
+        if preset is not None:
+            layers.insert(0, (f"--preset {preset}", preset_layer(preset)))
+        run_dir = run_dir or _newest(quiet)
+        recipe = continued(run_dir, layers)
     else:
         preset = preset or DEFAULT_PRESET
         recipe = resolve([(f"--preset {preset}", preset_layer(preset)), *layers])
@@ -205,27 +207,6 @@ def _flag_layer(flags: dict[str, Any]) -> dict:
         group, field = fields[flag]
         layer.setdefault(group, {})[field] = str(value) if isinstance(value, Path) else value
     return layer
-
-
-def _resumed(
-    run: Path | None, preset: str | None, layers: list[tuple[str, dict]], quiet: bool
-) -> tuple[Path, Recipe]:
-    """The run to go on with and its recipe; only the iterations may change."""
-    run = run or _newest(quiet)
-    old = read_config(run)
-    if preset is not None:
-        layers = [(f"--preset {preset}", preset_layer(preset)), *layers]
-    new = resolve([(f"{run}/config.yaml", old.model_dump()), *layers])
-    before, after = old.model_dump(), new.model_dump()
-    for group, fields in before.items():
-        for field, value in fields.items():
-            changed = after[group][field]
-            if changed != value and (group, field) != ("training", "iterations"):
-                raise GanVkdError(
-                    f"--resume: {group}.{field} is {value!r} in {run} and can't become "
-                    f"{changed!r}: leave it out, or start a new run"
-                )
-    return run, new
 
 
 def _newest(quiet: bool) -> Path:

@@ -259,3 +259,27 @@ def read_config(run: Path) -> Recipe:
     if not path.is_file():
         raise GanVkdError(f"{run}: not a run directory (no config.yaml in it)")
     return resolve([(str(path), file_layer(path))])
+
+
+def continued(run: Path, layers: list[tuple[str, dict]]) -> Recipe:
+    """The recipe to go on with: the run's own, of which only the iterations may change.
+
+    Args:
+        run: its directory.
+        layers: what flags and files say, as `resolve` takes them.
+
+    Raises:
+        GanVkdError: no such run, or a setting that contradicts it.
+    """
+    old = read_config(run).model_dump()
+    recipe = resolve([(f"{run}/config.yaml", old), *layers])
+    new = recipe.model_dump()
+    for group, fields in old.items():
+        for field, value in fields.items():
+            changed = new[group][field]
+            if changed != value and (group, field) != ("training", "iterations"):
+                raise GanVkdError(
+                    f"--resume: {group}.{field} is {value!r} in {run} and can't become "
+                    f"{changed!r}: leave it out, or start a new run"
+                )
+    return recipe
