@@ -6,8 +6,6 @@ NeurIPS 2020; ranges as in their experiments.
 
 import torch
 
-POLICIES = ("color", "translation", "cutout")
-
 
 def diff_augment(
     images: torch.Tensor, policies: tuple[str, ...], generator: torch.Generator
@@ -16,7 +14,7 @@ def diff_augment(
 
     Args:
         images: float [B, 3, H, W], -1 to 1; gradients flow through.
-        policies: any of `POLICIES`.
+        policies: any of `gan_vkd.config.AUGMENTATIONS`.
         generator: a CPU generator, so that the draws are the same on every device.
 
     Returns:

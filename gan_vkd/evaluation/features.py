@@ -44,10 +44,6 @@ class Features:
     features: torch.Tensor
     logits: torch.Tensor
 
-    def select(self, indices: torch.Tensor) -> "Features":
-        """Those at `indices` (int64 [M])."""
-        return Features(self.features[indices], self.logits[indices])
-
 
 def load_extractor(
     name: str | None, inception_weights: Path | None, device: torch.device

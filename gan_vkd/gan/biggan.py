@@ -19,7 +19,6 @@ from gan_vkd.gan.layers import (
     initialise,
 )
 
-IMAGE_SIZES = (16, 32, 64)
 FIRST_SIDE = 4  # of the generator's first feature map
 LAST_SIDE = 8  # of the discriminator's last one
 

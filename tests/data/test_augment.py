@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from gan_vkd.data.augment import POLICIES, diff_augment
+from gan_vkd.config import AUGMENTATIONS
+from gan_vkd.data.augment import diff_augment
 from gan_vkd.randomness import generator
 
 
@@ -9,7 +10,7 @@ def images(count: int = 64, size: int = 32) -> torch.Tensor:
     return torch.rand(count, 3, size, size, generator=generator("images")) * 2 - 1
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", AUGMENTATIONS)
 def test_gradients_are_exact(policy):
     x = images(2, 8).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: diff_augment(x, (policy,), generator(0)), x)
@@ -58,6 +59,6 @@ def test_color_keeps_shape_and_moves_brightness_within_a_half():
 
 
 def test_draws_depend_on_the_generator_alone():
-    first, second, other = (diff_augment(images(), POLICIES, generator(s)) for s in (0, 0, 1))
+    first, second, other = (diff_augment(images(), AUGMENTATIONS, generator(s)) for s in (0, 0, 1))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)

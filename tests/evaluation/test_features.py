@@ -6,7 +6,6 @@ from gan_vkd.evaluation import features as module
 from gan_vkd.evaluation.features import (
     BATCH,
     Extractor,
-    Features,
     bundled_path,
     extract,
     load_extractor,
@@ -59,13 +58,6 @@ def test_a_cache_file_cut_short_is_computed_again(counted, tmp_path):
     again = extract(extractor, noise(3), "images", QUIET)
     assert calls == [3, 3]
     assert torch.equal(again.features, first.features)
-
-
-def test_selecting(counted):
-    both = Features(torch.arange(6).view(3, 2), torch.arange(3).view(3, 1))
-    picked = both.select(torch.tensor([2, 0]))
-    assert picked.features.tolist() == [[4, 5], [0, 1]]
-    assert picked.logits.tolist() == [[2], [0]]
 
 
 def test_without_inception_weights_the_bundled_one_is_used_and_named():
