@@ -22,7 +22,7 @@ def metrics_table(result: dict) -> Table:
         f"({protocol['reference_count']:,}), k = {protocol['nearest_k']}, PRDC on "
         f"{protocol['prdc_count']:,} of each",
         caption=f"FID is biased upwards at {protocol['judged_count']:,} images. "
-        f"held-out: real images ({escape(protocol['held_out'])}), judged likewise; "
+        f"held-out: {result['held_out']['count'] if result['held_out'] else 0:,} real images ({escape(protocol['held_out'])}), judged likewise; "
         "expected: of two samples of one distribution.",
     )
     table.add_column("metric", no_wrap=True)
