@@ -17,13 +17,14 @@ NAMES = {
 def metrics_table(result: dict) -> Table:
     """The figures of `evaluate`, each named with its extractor, held-out real images beside."""
     protocol, extractor = result["protocol"], result["extractor"]
+    held_out_count = result["held_out"]["count"] if result["held_out"] else 0
     table = Table(
         title=f"{protocol['judged_count']:,} images against {escape(protocol['reference'])} "
         f"({protocol['reference_count']:,}), k = {protocol['nearest_k']}, PRDC on "
         f"{protocol['prdc_count']:,} of each",
         caption=f"FID is biased upwards at {protocol['judged_count']:,} images. "
-        f"held-out: {result['held_out']['count'] if result['held_out'] else 0:,} real images ({escape(protocol['held_out'])}), judged likewise; "
-        "expected: of two samples of one distribution.",
+        f"held-out: {held_out_count:,} real images ({escape(protocol['held_out'])}), "
+        "judged likewise; expected: of two samples of one distribution.",
     )
     table.add_column("metric", no_wrap=True)
     table.add_column("images", justify="right", no_wrap=True)
