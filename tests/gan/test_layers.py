@@ -1,9 +1,17 @@
+import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
 from gan_vkd.gan.biggan import Generator
-from gan_vkd.gan.layers import SpectralNorm, initialise
+from gan_vkd.gan.layers import (
+    SpectralNorm,
+    initialise,
+    pooled_conv,
+    upsample,
+    upsampled_conv,
+)
 
 
 def test_power_iterations_converge_to_the_largest_singular_value():
@@ -58,3 +66,24 @@ def test_modulation_has_no_spectral_norm_and_everything_starts_small():
     assert parametrize.is_parametrized(generator.linear)
     for weight in (gain.weight, generator.linear.parametrizations.weight.original):
         assert abs(weight.std().item() - 0.02) < 0.002
+
+
+@pytest.mark.parametrize(
+    ("short", "plain"),
+    [
+        (upsampled_conv, lambda conv, x: conv(upsample(x))),
+        (pooled_conv, lambda conv, x: F.avg_pool2d(conv(x), 2)),
+    ],
+)
+def test_the_short_ways_equal_the_plain_ones_in_value_and_gradients(short, plain):
+    conv = nn.Conv2d(3, 5, 3, padding=1)
+    initialise(conv, spectral_norm=True)
+    conv.double().eval()  # else the second call would see a later power iteration
+    x = torch.randn(2, 3, 6, 8, dtype=torch.float64, requires_grad=True)
+    results = []
+    for way in (short, plain):
+        y = way(conv, x)
+        wanted = [x, *conv.parameters()]
+        results.append([y, *torch.autograd.grad(y.square().sum(), wanted)])
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-12)
