@@ -4,7 +4,6 @@
 statistics estimated for those weights; its header holds the shape and the class names.
 """
 
-import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from gan_vkd.data.images import to_uint8
 from gan_vkd.data.subsets import proportional_counts
@@ -160,15 +158,22 @@ def export_generator(
 
 @torch.no_grad()
 def fold_spectral_norm(network: Generator) -> Generator:
-    """A copy whose weights are divided by their largest singular value, without SpectralNorm."""
-    folded = copy.deepcopy(network)
-    for layer in folded.modules():
-        if parametrize.is_parametrized(layer, "weight"):
-            raw = layer.parametrizations.weight.original
-            sigma = torch.linalg.matrix_norm(raw.flatten(1).double(), 2)
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
-            layer.weight.div_(sigma)
-    return folded
+    """A copy whose weights are divided by their largest singular value, without SpectralNorm.
+
+    A new network takes the weights: removing torch's parametrizations from a deep copy removes
+    them from the original too, since the two share one class.
+    """
+    state = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    for layer in [name for name in state if name.endswith(".parametrizations.weight.original")]:
+        prefix = layer.removesuffix(".parametrizations.weight.original")
+        raw = state.pop(layer)
+        del state[f"{prefix}.parametrizations.weight.0.u"]
+        sigma = torch.linalg.matrix_norm(raw.flatten(1).double(), 2)
+        state[f"{prefix}.weight"] = raw / sigma
+    with torch.device("meta"):  # neither memory nor random numbers for weights that are replaced
+        folded = Generator(**network.shape, spectral_norm=False)
+    folded.load_state_dict(state, assign=True)
+    return folded.requires_grad_(False)
 
 
 @torch.no_grad()

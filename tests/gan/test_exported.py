@@ -21,6 +21,17 @@ def exported():
     return export_generator(average, NAMES, torch.tensor([30, 20, 10]), {"iteration": "7"})
 
 
+def test_training_goes_on_after_an_export():
+    live = Generator(num_classes=3, image_size=16, channels=8, z_dim=8)
+    average = average_of(live)  # with spectral norm: torch lets copies share a class
+    for _ in range(2):
+        export_generator(average, NAMES, torch.tensor([3, 2, 1]), {})
+        z, labels = torch.randn(4, 8), torch.tensor([0, 1, 2, 0])
+        assert live(z, labels).shape == average(z, labels).shape == (4, 3, 16, 16)
+    live(z, labels).sum().backward()
+    assert live.linear.parametrizations.weight.original.grad is not None
+
+
 def test_latents_are_functions_of_seed_and_index():
     assert torch.equal(latents([5, 2], 16, 0), latents([2, 5], 16, 0).flip(0))
     assert not torch.equal(latents([1], 16, 0), latents([1], 16, 1))
