@@ -85,6 +85,11 @@ data_root_option = click.option(
     type=click.Path(path_type=Path),
     help="Where cifar10 and cifar100 are looked for, and downloaded to.",
 )
+teacher_weights_option = click.option(
+    "--teacher-weights",
+    type=click.Path(path_type=Path),
+    help="The teacher's weights: safetensors, or a PyTorch state dict.",
+)
 skip_bad_option = click.option("--skip-bad", is_flag=True, help="Leave unreadable images out.")
 
 
@@ -104,11 +109,16 @@ def _begin(device: str = "auto", quiet: bool = False) -> tuple[Any, Any]:
 @click.option("--subset", type=float, help="Share of the training images, 0 < F <= 1.")
 @data_root_option
 @skip_bad_option
-@click.option("--preset", type=click.Choice(PRESETS), help=f"Settings, default {DEFAULT_PRESET}.")
+@click.option(
+    "--preset",
+    type=click.Choice(PRESETS),
+    help="Settings.  [cifar; lab where there is neither a GPU nor a --config]",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="A YAML recipe over the preset.")
 @click.option("--set", "assignments", multiple=True, metavar="GROUP.FIELD=VALUE", help="Any field.")
 @click.option("--teacher", help="See gan-vkd teacher list; none for plain BigGAN.")
 @click.option("--teacher-size", type=int, help="Pixels the teacher is fed.")
+@teacher_weights_option
 @click.option("--projection", help="orthogonal or linear.")
 @click.option("--normalise", help="whiten, whiten-dataset, layernorm or none.")
 @click.option("--augment", help="none, or some of color,translation,cutout.")
@@ -145,20 +155,23 @@ def train(
     if config is not None:
         layers.append((f"--config {config}", file_layer(config)))
     layers += [("--set", set_layer(assignments)), ("the flags", _flag_layer(flags))]
+    picked, reporter = _begin(device, quiet)
     if resume:
         if preset is not None:
             layers.insert(0, (f"--preset {preset}", preset_layer(preset)))
         run_dir = run_dir or _newest(quiet)
         recipe = continued(run_dir, layers)
     else:
-        preset = preset or DEFAULT_PRESET
+        if preset is None:
+            on_cpu = picked.type == "cpu" and config is None
+            preset = "lab" if on_cpu else DEFAULT_PRESET
+            reporter.say(f"Preset         {preset}" + (", as there is no GPU" if on_cpu else ""))
         recipe = resolve([(f"--preset {preset}", preset_layer(preset)), *layers])
         if run_dir is not None and run_dir.exists():
             raise GanVkdError(
                 f"--run-dir {run_dir}: exists: go on with --resume, or choose another name"
             )
 
-    picked, reporter = _begin(device, quiet)
     from gan_vkd.training.run import run_training
 
     result = run_training(
@@ -195,6 +208,7 @@ def _flag_layer(flags: dict[str, Any]) -> dict:
         "augment": ("data", "augment"),
         "teacher": ("teacher", "spec"),
         "teacher_size": ("teacher", "image_size"),
+        "teacher_weights": ("teacher", "weights"),
         "projection": ("distill", "projection"),
         "normalise": ("distill", "normalise"),
         "iterations": ("training", "iterations"),
@@ -406,16 +420,17 @@ def list_teachers() -> None:
 @teacher.command("describe")
 @click.argument("spec")
 @click.option("--teacher-size", type=click.IntRange(16, 1024), help="Pixels it is fed.")
-def describe_teacher(spec: str, teacher_size: int | None) -> None:
+@teacher_weights_option
+def describe_teacher(spec: str, teacher_size: int | None, teacher_weights: Path | None) -> None:
     """Load a teacher and say what it is."""
     from gan_vkd.distill.teachers import load_teacher, teacher_kind
 
     if spec == "none":
         raise GanVkdError("teacher none: there is nothing to describe")
-    loaded = load_teacher(spec, teacher_size)
+    loaded = load_teacher(spec, teacher_size, teacher_weights)
     parameters = sum(p.numel() for p in loaded.parameters())
     click.echo(f"{spec}: {teacher_kind(spec).description}")
-    click.echo(f"features   {loaded.dim}, pooled, before the classifier")
+    click.echo(f"features   {loaded.dim}, {loaded.pooling}")
     click.echo(f"input      {loaded.image_size}x{loaded.image_size} pixels")
     click.echo(f"parameters {parameters / 1e6:.2f} M, frozen")
 

@@ -68,6 +68,7 @@ class TeacherSettings(Group):
     """The frozen network that D learns to predict."""
 
     spec: str = "clip"
+    weights: str | None = None
     image_size: Annotated[int, Field(ge=16, le=1024)] | None = None
 
 

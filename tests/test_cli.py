@@ -1,10 +1,13 @@
+import json
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from gan_vkd import __version__
 
@@ -74,12 +77,69 @@ def test_the_users_command_ends_in_one_line_without_files_and_network(
     assert not list(tmp_path.iterdir())
 
 
-def test_clip_is_known_and_says_what_to_use(refused, make_folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("preset", ["lab", "cifar"])
+def test_clip_without_its_weights_says_what_to_do(
+    refused, make_folder, tmp_path, monkeypatch, preset
+):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody answers there
     monkeypatch.chdir(tmp_path)
     root = make_folder({"train/a": 5, "train/b": 5})
-    line = refused("train", "--dataset", root, "--quiet")
+    teacher = ["--teacher", "clip"] if preset == "lab" else []  # cifar's default
+    line = refused("train", "--dataset", root, "--preset", preset, *teacher, "--quiet")
     assert "--teacher efficientnet-lite0" in line
+    assert "--teacher-weights" in line
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("spec", ["clip", "timm:regnety_160", "torchvision:resnet50"])
+def test_cifars_loop_trains_with_every_zoo(gan_vkd, shared_data, tmp_path, spec):
+    """Real images, real architectures with random weights, cifar's loop with narrow networks."""
+    import timm
+    import torchvision
+    from safetensors.torch import save_file
+
+    name = spec.partition(":")[2]
+    if spec.startswith("torchvision"):
+        model = torchvision.models.get_model(name)
+    else:
+        model = timm.create_model(name or "vit_base_patch32_clip_quickgelu_224.openai")
+    weights, run = tmp_path / "w.safetensors", tmp_path / "run"
+    save_file(model.state_dict(), weights)
+    data = ["--dataset", "cifar100", "--data-root", shared_data("cifar100").parent]
+    teacher = ["--teacher", spec, "--teacher-weights", weights, "--teacher-size", 64]
+    small = [("gan.channels", 8), ("training.batch_size", 8), ("training.log_every", 1)]
+    sets = [word for name, value in small for word in ("--set", f"{name}={value}")]
+    flags = ["--preset", "cifar", "--subset", 0.01, "--iterations", 2, "--run-dir", run, "--quiet"]
+    result = gan_vkd("train", *data, *teacher, *sets, *flags)
+    weights.unlink()  # hundreds of megabytes
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [1, 2]
+    assert all(line["gradient_ratio"] > 0 for line in lines)
+    assert str(weights) in (run / "config.yaml").read_text()
+
+
+def test_a_folder_of_photographs_needs_no_flag(gan_vkd, tmp_path, monkeypatch):
+    """Mixed sizes and shapes, no classes; stopped before an hour is spent."""
+    from sklearn.datasets import load_sample_images
+
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    draws = np.random.default_rng(0)
+    for number in range(12):
+        photograph = Image.fromarray(load_sample_images().images[number % 2])
+        width, height = draws.integers(40, 400, 2)
+        left, top = draws.integers(0, 640 - width), draws.integers(0, 427 - min(height, 427) + 1)
+        cut = photograph.crop((left, top, left + width, top + min(height, 427)))
+        cut.save(folder / f"{number}.{('jpg', 'png', 'webp')[number % 3]}")
+    monkeypatch.chdir(tmp_path)
+    result = gan_vkd("train", "--dataset", folder, "--dry-run")
+    assert result.exit_code == 0, result.output
+    for words in ("lab, as there is no GPU", "1 classes", "efficientnet-lite0"):
+        assert words in result.stderr
+    result = gan_vkd("train", "--dataset", folder, "--time-limit", "1s")
+    assert result.exit_code == 0, result.output
+    assert gan_vkd("sample").exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -87,6 +147,10 @@ def test_clip_is_known_and_says_what_to_use(refused, make_folder, tmp_path, monk
     [
         (["--dataset", "nowhere"], "--dataset nowhere"),
         (["--teacher", "resnett"], "--teacher resnett"),
+        (["--teacher", "timm:resnett50"], "did you mean resnet50"),
+        (["--teacher", "clip", "--teacher-weights", "no.pt"], "--teacher-weights no.pt"),
+        (["--teacher-weights", "no.pt"], "--teacher-weights no.pt"),
+        (["--teacher-size", "8"], "teacher.image_size"),
         (["--subset", "2"], "data.subset"),
         (["--subset", "0.005"], "--subset 0.005"),
         (["--normalise", "zca"], "distill.normalise"),
@@ -147,10 +211,13 @@ def test_data_describe(gan_vkd, make_folder, shared_data):
 
 
 def test_teacher_list_and_describe(gan_vkd, refused):
-    assert "efficientnet-lite0" in gan_vkd("teacher", "list").stdout
+    listed = gan_vkd("teacher", "list").stdout
+    for name in ("efficientnet-lite0", "clip", "timm:NAME", "torchvision:NAME", "none"):
+        assert name in listed
     described = gan_vkd("teacher", "describe", "efficientnet-lite0", "--teacher-size", 96).stdout
     assert "1280" in described
     assert "96x96" in described
+    assert "global average" in described
     assert "unknown teacher" in refused("teacher", "describe", "x")
 
 

