@@ -79,6 +79,7 @@ class DistillSettings(Group):
     normalise: Literal["none", "layernorm", "whiten", "whiten-dataset"] = "whiten"
     rank: Positive | None = None
     distance: Literal["squared", "smooth-l1"] = "squared"
+    shuffled: bool = False  # a control: each image gets the target of another
     weight: float = Field(8.0, ge=0)
     generated_every: Positive = 1
 

@@ -156,7 +156,8 @@ def _plan(trainer: Trainer, teacher: Teacher | None, start: int, run: Path | Non
             f"Teacher        {teacher.spec}, {teacher.dim} features, "
             f"fed {teacher.image_size} pixels",
             f"Loss           hinge + {distill.weight:g} x {distill.distance} distance to "
-            f"{distill.normalise} targets, {distill.projection} projection",
+            f"{distill.normalise} targets, {distill.projection} projection"
+            + (", SHUFFLED as a control" if distill.shuffled else ""),
         ]
     return [
         *lines,

@@ -188,11 +188,12 @@ class Trainer:
         loss = d_real + d_fake
         if self.loss is not None:
             h_real, h_fake = h.chunk(2)
-            terms["distill_real"] = self.loss(h_real, self.view.train(rows, coins))
+            z_real = self._paired(self.view.train(rows, coins))
+            terms["distill_real"] = self.loss(h_real, z_real)
             distillation = terms["distill_real"]
             learn_from_fake = step % self.recipe.distill.generated_every == 0
             if learn_from_fake or measure:
-                z_fake = self.view.see(fake)
+                z_fake = self._paired(self.view.see(fake))
                 terms["distill_fake"] = self.loss(h_fake, z_fake)
                 terms["target_norm_generated"] = _mean_norm(self.loss.targets(z_fake))
             if learn_from_fake:
@@ -205,6 +206,14 @@ class Trainer:
         loss.backward()
         self.d_optimiser.step()
         return terms
+
+    def _paired(self, features: torch.Tensor) -> torch.Tensor:
+        """Teacher features [B, dt] in the images' order; in the control, each is its neighbour's.
+
+        The control keeps the targets' distribution and the pull on D, and takes away what they
+        say of the image: what it gains is not the teacher's knowledge.
+        """
+        return features.roll(1, dims=0) if self.recipe.distill.shuffled else features
 
     def _generator_step(self, iteration: int) -> torch.Tensor:
         turn = self.recipe.training.d_steps

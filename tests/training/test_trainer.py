@@ -125,6 +125,30 @@ def test_the_teacher_sees_generated_images_as_often_as_asked(data, view, monkeyp
     assert calls.count(8) == 2  # steps 0 and 4 of 8; the cache calls with 16 images
 
 
+def test_the_control_gives_each_image_the_target_of_another(data, view, monkeypatch):
+    seen = []
+
+    def record(trainer):
+        forward = trainer.loss.forward
+        monkeypatch.setattr(trainer.loss, "forward", lambda h, z: seen.append(z) or forward(h, z))
+        trainer.iterate(0)
+
+    for sets in ([], ["distill.shuffled=true"]):
+        record(make(data, view, "training.d_steps=1", "distill.generated_every=1", *sets))
+    for matched, shuffled in zip(seen[:2], seen[2:], strict=True):  # real, generated
+        assert torch.equal(matched.roll(1, dims=0), shuffled)
+        assert not torch.equal(matched, shuffled)
+
+
+def test_training_goes_on_after_checkpoints_and_grids(data, tmp_path):
+    """With spectral norm in G too, which every checkpoint folds into the exported weights."""
+    sets = ("gan.generator_spectral_norm=true", "training.iterations=3")
+    every = ("training.checkpoint_every=1", "training.sample_every=1")
+    trainer = make(data, None, *sets, *every)
+    outcome = train(trainer, RunDir(tmp_path), start=0, deadline=math.inf, reporter=QUIET)
+    assert outcome.iteration == 3
+
+
 def test_plain_biggan_has_no_distillation(data):
     terms = make(data, None).iterate(0, measure=True)
     assert not any(name.startswith("distill") for name in terms)
