@@ -233,8 +233,10 @@ class Trainer:
         """How D treats images it has trained on, and held-out ones: the overfitting.
 
         Returns:
-            For each kind: D's mean logit, its prediction's fit to the teacher (R²: 1 perfect,
-            0 no better than nothing), the targets' mean norm; and the logits' difference.
+            For each kind: D's mean logit and the logits' standard deviation (near 0 where D is
+            dead and tells no image from another), its prediction's fit to the teacher (R²: 1
+            perfect, 0 no better than nothing), the targets' mean norm; and the difference of the
+            mean logits.
         """
         view, data = self.view, self.data
         with _eval_mode(self.discriminator), self._autocast():
@@ -257,7 +259,8 @@ class Trainer:
             if self.loss is not None:
                 targets.append(self.loss.targets(features(rows, torch.zeros(len(rows)).bool())))
                 errors.append(self.loss.predictions(h) - targets[-1])
-        values = {f"logit_{kind}": torch.cat(logits).mean().item()}
+        logit = torch.cat(logits)
+        values = {f"logit_{kind}": logit.mean().item(), f"logit_std_{kind}": logit.std().item()}
         if self.loss is not None:
             total = torch.cat(targets).square().sum()
             missed = torch.cat(errors).square().sum()

@@ -95,7 +95,8 @@ def test_measuring_and_probing_change_nothing_that_follows(data, view):
 def test_probe_tells_training_from_held_out_images(data, view):
     values = make(data, view).probe()
     for kind in ("train", "held_out"):
-        assert {f"logit_{kind}", f"fit_{kind}", f"target_norm_{kind}"} <= values.keys()
+        names = {f"{name}_{kind}" for name in ("logit", "logit_std", "fit", "target_norm")}
+        assert names <= values.keys()
     assert values["overfitting"] == pytest.approx(values["logit_train"] - values["logit_held_out"])
 
 
@@ -113,6 +114,15 @@ def test_a_discriminator_that_memorises_shows_up_as_overfitting(data, monkeypatc
     values = trainer.probe()
     assert (values["logit_train"], values["logit_held_out"]) == (3, -1)
     assert values["overfitting"] == 4
+
+
+def test_a_dead_discriminator_shows_up_as_logits_that_are_all_alike(data):
+    trainer = make(data, None)
+    assert trainer.probe()["logit_std_train"] > 1e-3
+    with torch.no_grad():  # the last ReLU passes nothing any more
+        trainer.discriminator.blocks[-1].shortcut.bias.fill_(-1e3)
+    assert trainer.probe()["logit_std_train"] < 1e-3
+    assert trainer.probe()["logit_std_held_out"] < 1e-3
 
 
 def test_the_teacher_sees_generated_images_as_often_as_asked(data, view, monkeypatch):
