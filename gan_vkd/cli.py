@@ -163,9 +163,10 @@ def train(
         recipe = continued(run_dir, layers)
     else:
         if preset is None:
-            on_cpu = picked.type == "cpu" and config is None
-            preset = "lab" if on_cpu else DEFAULT_PRESET
-            reporter.say(f"Preset         {preset}" + (", as there is no GPU" if on_cpu else ""))
+            preset = DEFAULT_PRESET
+            if picked.type == "cpu" and config is None:
+                preset = "lab"
+                reporter.say("Preset         lab, the default without a GPU")
         recipe = resolve([(f"--preset {preset}", preset_layer(preset)), *layers])
         if run_dir is not None and run_dir.exists():
             raise GanVkdError(
@@ -219,7 +220,9 @@ def _flag_layer(flags: dict[str, Any]) -> dict:
         if value is None or value is False:
             continue
         group, field = fields[flag]
-        layer.setdefault(group, {})[field] = str(value) if isinstance(value, Path) else value
+        if isinstance(value, Path):
+            value = str(value.absolute())  # the run may be resumed from elsewhere
+        layer.setdefault(group, {})[field] = value
     return layer
 
 

@@ -135,7 +135,7 @@ def test_a_folder_of_photographs_needs_no_flag(gan_vkd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = gan_vkd("train", "--dataset", folder, "--dry-run")
     assert result.exit_code == 0, result.output
-    for words in ("lab, as there is no GPU", "1 classes", "efficientnet-lite0"):
+    for words in ("lab, the default without a GPU", "1 classes", "efficientnet-lite0"):
         assert words in result.stderr
     result = gan_vkd("train", "--dataset", folder, "--time-limit", "1s")
     assert result.exit_code == 0, result.output

@@ -74,8 +74,9 @@ def timm_backbone(spec: str, image_size: int | None, weights: Path | None) -> Ba
     settings = _timm_settings(spec, name)
     path = weights or _timm_file(spec, settings)
     state = read_weights(path)
-    head = f"{settings.classifier}.weight"
-    classes = len(state[head]) if head in state else settings.num_classes
+    classes, head = settings.num_classes, f"{settings.classifier}.weight"
+    if head in state and spec != "clip":  # a classifier of other classes, which is not used
+        classes = len(state[head])
     options = {}
     if image_size is not None and settings.fixed_input_size:
         options["img_size"] = image_size
