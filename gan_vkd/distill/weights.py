@@ -36,11 +36,16 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise GanVkdError(f"--teacher-weights {path}: no such file") from None
-    except (pickle.UnpicklingError, EOFError, *UNREADABLE) as error:
+    except pickle.UnpicklingError:  # torch's message is about how to run the code after all
+        raise GanVkdError(
+            f"--teacher-weights {path}: damaged, or holds more than plain tensors; code in a file "
+            "is never run: save the state dict alone, best as safetensors"
+        ) from None
+    except (EOFError, *UNREADABLE) as error:
         reason = str(error).split("\n")[0]
         raise GanVkdError(
-            f"--teacher-weights {path}: not a whole safetensors file or PyTorch state dict of "
-            f"plain tensors ({reason[:120]})"
+            f"--teacher-weights {path}: not a whole safetensors file or PyTorch state dict "
+            f"({reason[:120]})"
         ) from None
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):

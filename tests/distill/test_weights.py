@@ -40,7 +40,7 @@ def test_code_in_a_pickle_never_runs(name, zipped, tmp_path):
     torch.save(
         {**STATE, "c": Payload(trace)}, tmp_path / name, _use_new_zipfile_serialization=zipped
     )
-    with pytest.raises(GanVkdError, match=f"{name}: not a whole safetensors file"):
+    with pytest.raises(GanVkdError, match=f"{name}: .* code in a file is never run"):
         read_weights(tmp_path / name)
     assert not trace.exists()
     with (tmp_path / name).open("rb") as file:
@@ -55,7 +55,7 @@ def test_truncated_files(save, share, tmp_path):
     save({"a": torch.rand(100, 100)}, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(GanVkdError, match=f"{path}: not a whole"):
+    with pytest.raises(GanVkdError, match=f"{path}: (not a whole|damaged)"):
         read_weights(path)
 
 
