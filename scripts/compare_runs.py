@@ -18,7 +18,7 @@ from matplotlib import pyplot
 
 METRICS = ("fid", "kid", "inception_score", "precision", "recall", "density", "coverage")
 CURVES = {"overfitting": "D(training) - D(held-out)", "logit_std_held_out": "std of D(held-out)"}
-SAME = ("reference", "judged_count", "nearest_k", "latent_seed")
+SAME = ("reference", "reference_count", "prdc_count", "judged_count", "nearest_k", "latent_seed")
 
 
 def newest_result(run: Path) -> dict:
