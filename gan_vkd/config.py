@@ -75,8 +75,10 @@ class TeacherSettings(Group):
 class DistillSettings(Group):
     """How D learns from the teacher."""
 
-    projection: Literal["orthogonal", "linear"] = "orthogonal"
-    normalise: Literal["none", "layernorm", "whiten", "whiten-dataset"] = "whiten"
+    projection: Literal["orthogonal", "orthogonal-exp", "linear", "svd", "identity"] = "orthogonal"
+    normalise: Literal["none", "layernorm", "whiten", "whiten-iterative", "whiten-dataset"] = (
+        "whiten"
+    )
     rank: Positive | None = None
     distance: Literal["squared", "smooth-l1"] = "squared"
     shuffled: bool = False  # a control: each image gets the target of another

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gan_vkd.distill.normalise import NORMALISATIONS, WhitenDataset
-from gan_vkd.distill.projections import PROJECTIONS
+from gan_vkd.distill.normalise import NORMALISATIONS, Centre, WhitenDataset
+from gan_vkd.distill.processes import global_mean, global_rows
+from gan_vkd.distill.projections import PROJECTIONS, SvdProjection
 
 T = TypeVar("T")
 
@@ -24,26 +25,34 @@ class VkDLoss(nn.Module):
         value = loss(h, z)                   # h [B, ds], z [B, dt] → scalar
         optimiser = Adam([*model.parameters(), *loss.parameters()])
 
-    The projection is thrown away after training.
+    The projection is thrown away after training. In several processes of equal batches the
+    batch is that of all of them, and the value the mean over the process's own images: under
+    DistributedDataParallel the gradients are those of one process with the whole batch.
 
     Args:
         student_dim: ds.
         teacher_dim: dt.
-        projection: `orthogonal`, or `linear`.
-        normalise: `whiten`, `layernorm`, `none`, or a fitted `WhitenDataset`, whose rank then
-            takes the place of dt.
+        projection: `orthogonal`, the paper's `orthogonal-exp`, `linear`, `svd` (with
+            normalise="none" and squared distance: both sides are centred, and h is compared with
+            the leading singular coordinates of z), or `identity` for ds = dt.
+        normalise: `whiten`, `whiten-iterative`, `layernorm`, `none`, or a fitted
+            `WhitenDataset`, whose rank then takes the place of dt.
         distance: `squared`, or `smooth-l1`.
 
     Raises:
-        ValueError: unknown names; `whiten-dataset` as a bare string, which has no statistics.
+        ValueError: unknown names; `whiten-dataset` as a bare string, which has no statistics;
+            names that do not go together.
     """
 
     def __init__(
         self,
         student_dim: int,
         teacher_dim: int,
-        projection: Literal["orthogonal", "linear"] = "orthogonal",
-        normalise: Literal["whiten", "layernorm", "none"] | WhitenDataset = "whiten",
+        projection: Literal[
+            "orthogonal", "orthogonal-exp", "linear", "svd", "identity"
+        ] = "orthogonal",
+        normalise: Literal["whiten", "whiten-iterative", "layernorm", "none"]
+        | WhitenDataset = "whiten",
         distance: Literal["squared", "smooth-l1"] = "squared",
     ):
         super().__init__()
@@ -51,12 +60,19 @@ class VkDLoss(nn.Module):
             raise ValueError(
                 "normalise='whiten-dataset' needs statistics: pass WhitenDataset.fit(batches)"
             )
+        if projection == "svd" and (normalise, distance) != ("none", "squared"):
+            raise ValueError(
+                "projection='svd' takes normalise='none' and distance='squared': "
+                "it compares the teacher's singular values, which whitening makes all equal"
+            )
+        target_dim = teacher_dim
         if isinstance(normalise, WhitenDataset):
             self.normalise = normalise
             target_dim = normalise.rank
+        elif projection == "svd":
+            self.normalise = Centre()
         else:
             self.normalise = _named(NORMALISATIONS, "normalise", normalise)()
-            target_dim = teacher_dim
         self.projection = _named(PROJECTIONS, "projection", projection)(student_dim, target_dim)
         self.distance = _named(DISTANCES, "distance", distance)
         self.scale = min(student_dim, target_dim)
@@ -64,13 +80,17 @@ class VkDLoss(nn.Module):
     def targets(self, teacher_features: torch.Tensor) -> torch.Tensor:
         """Z [B, dt] → normalised targets [B, dt] (or [B, rank]); no gradient."""
         with torch.no_grad():
-            return self.normalise(teacher_features.float())
+            features, own = global_rows(teacher_features.float())
+            targets = self.normalise(features)
+            if isinstance(self.projection, SvdProjection):
+                targets = self.projection.fit(targets)
+            return targets[own]
 
     def predictions(self, student_features: torch.Tensor) -> torch.Tensor:
         """H [B, ds] → P h [B, dt] (or [B, rank]), h centred where the targets are."""
         h = student_features.float()
         if self.normalise.centred:
-            h = h - h.mean(dim=0)
+            h = h - global_mean(h)
         return self.projection(h)
 
     def forward(

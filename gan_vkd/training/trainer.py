@@ -16,6 +16,7 @@ from gan_vkd.distill.cache import FeatureCache
 from gan_vkd.distill.normalise import WhitenDataset
 from gan_vkd.distill.teachers import Teacher
 from gan_vkd.distill.vkd import VkDLoss
+from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.biggan import Discriminator, Generator
 from gan_vkd.gan.ema import average_of, update_average
 from gan_vkd.gan.losses import hinge_discriminator, hinge_generator
@@ -120,9 +121,12 @@ class Trainer:
         normalise = distill.normalise
         if normalise == "whiten-dataset":
             normalise = whitening or WhitenDataset(dim, self.whitening_rank())
-        return VkDLoss(
-            self.discriminator.feature_dim, dim, distill.projection, normalise, distill.distance
-        )
+        try:
+            return VkDLoss(
+                self.discriminator.feature_dim, dim, distill.projection, normalise, distill.distance
+            )
+        except ValueError as error:
+            raise GanVkdError(f"--projection {distill.projection}: {error}") from None
 
     def whitening_rank(self) -> int:
         """The recipe's rank, by default min(ds, dt / 8): the targets can then be reached."""

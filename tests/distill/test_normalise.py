@@ -1,7 +1,17 @@
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from gan_vkd.distill.normalise import LayerNorm, Whiten, WhitenDataset
+from gan_vkd.data.images import to_float
+from gan_vkd.distill.normalise import (
+    NORMALISATIONS,
+    LayerNorm,
+    Whiten,
+    WhitenDataset,
+    WhitenIterative,
+)
+from gan_vkd.distill.teachers import load_teacher
 from gan_vkd.errors import GanVkdError
 
 
@@ -17,15 +27,20 @@ def test_layer_norm_rows():
     assert torch.allclose(z.square().mean(dim=1), torch.ones(7).double(), atol=1e-4)
 
 
-def test_more_images_than_channels_decorrelates_channels():
-    z = Whiten()(features(100, 20))
+BATCH_WHITENINGS = pytest.mark.parametrize("whiten", [Whiten(), WhitenIterative(iterations=25)])
+
+
+@BATCH_WHITENINGS
+def test_more_images_than_channels_decorrelates_channels(whiten):
+    z = whiten(features(100, 20))
     assert torch.allclose(z.T @ z / 100, torch.eye(20).double(), atol=1e-8)
     assert torch.allclose(z.mean(dim=0), torch.zeros(20).double(), atol=1e-10)
 
 
+@BATCH_WHITENINGS
 @pytest.mark.parametrize("batch", [20, 45])
-def test_fewer_images_than_channels_makes_a_simplex(batch):
-    z = Whiten()(features(batch, 50))
+def test_fewer_images_than_channels_makes_a_simplex(whiten, batch):
+    z = whiten(features(batch, 50))
     lengths = z.norm(dim=1)
     assert torch.allclose(lengths, lengths.mean().expand(batch), rtol=1e-8)
     cosines = (z @ z.T) / lengths.square().mean()
@@ -36,9 +51,10 @@ def test_fewer_images_than_channels_makes_a_simplex(batch):
 
 
 @pytest.mark.parametrize(("batch", "dim", "rank"), [(30, 40, 7), (60, 20, 7), (30, 40, None)])
-def test_mean_squared_entry_is_one_at_any_rank(batch, dim, rank):
-    z = Whiten()(features(batch, dim, rank))
-    assert torch.allclose(z.square().mean(), torch.ones(()).double())
+@pytest.mark.parametrize("name", sorted(set(NORMALISATIONS) - {"none"}))
+def test_mean_squared_entry_is_one_at_any_rank(name, batch, dim, rank):
+    z = NORMALISATIONS[name]()(features(batch, dim, rank))
+    assert torch.allclose(z.square().mean(), torch.ones(()).double(), atol=1e-5)
 
 
 def test_both_sides_agree_with_the_singular_value_decomposition():
@@ -51,30 +67,62 @@ def test_both_sides_agree_with_the_singular_value_decomposition():
         assert torch.allclose(Whiten()(x), polar * scale, atol=1e-7)
 
 
-def test_shift_and_scale_of_the_features_do_not_matter():
+@BATCH_WHITENINGS
+def test_shift_and_scale_of_the_features_do_not_matter(whiten):
     x = features(40, 30)
-    assert torch.allclose(Whiten()(3 * x - 7), Whiten()(x), atol=1e-7)
+    assert torch.allclose(whiten(3 * x - 7), whiten(x), atol=1e-7)
 
 
-def test_near_identical_images_do_not_become_noise_targets():
+@BATCH_WHITENINGS
+def test_affine_maps_only_rotate_the_targets_of_a_large_batch(whiten):
+    x = features(100, 20)
+    mixing = torch.linalg.qr(torch.randn(20, 20).double())[0] * torch.linspace(1, 3, 20)
+    before, after = whiten(x), whiten(x @ mixing + 2)
+    assert torch.allclose(before @ before.T, after @ after.T, atol=1e-7)
+
+
+@BATCH_WHITENINGS
+def test_affine_maps_leave_the_simplex_of_a_small_batch(whiten):
+    x = features(20, 50)
+    mixing = torch.linalg.qr(torch.randn(50, 50).double())[0] * torch.linspace(1, 3, 50)
+    before, after = whiten(x), whiten(x @ mixing + 2)
+    assert torch.allclose(before @ before.T, after @ after.T, atol=1e-7)
+
+
+@pytest.mark.parametrize("whiten", [Whiten(), WhitenIterative()])
+def test_near_identical_images_do_not_become_noise_targets(whiten):
     x = features(20, 50)
     x[1] = x[0] + 1e-9 * torch.randn(50)
-    z = Whiten()(x)
+    z = whiten(x)
     assert torch.allclose(z[0], z[1], atol=1e-4)
 
 
-def test_identical_images_give_zeros_and_one_image_is_refused():
-    assert (Whiten()(torch.ones(5, 8)) == 0).all()
+@BATCH_WHITENINGS
+def test_identical_images_give_zeros_and_one_image_is_refused(whiten):
+    assert (whiten(torch.ones(5, 8)) == 0).all()
     with pytest.raises(ValueError, match="at least 2"):
-        Whiten()(torch.ones(1, 8))
+        whiten(torch.ones(1, 8))
 
 
-def test_constant_channels_stay_zero():
+@BATCH_WHITENINGS
+def test_constant_channels_stay_zero(whiten):
     x = features(100, 20)
     x[:, 3] = 2
-    z = Whiten()(x)
+    z = whiten(x)
     assert (z[:, 3].abs() < 1e-9).all()
     assert torch.isfinite(z).all()
+
+
+def test_iterations_whiten_the_strong_directions_and_let_the_weak_fade():
+    """As its docstring says: white above 1/1,000 of the variance, no gain above 1.5^10."""
+    shares = torch.tensor([0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 1e-5, 1e-7]).double()
+    gram = torch.diag(torch.cat([shares, (1 - shares.sum()).reshape(1)]))
+    gains = WhitenIterative().inverse_root(gram).diagonal()[:8]
+    variances = shares * gains.square()
+    assert (variances[:5] - 1).abs().max() < 0.01
+    assert 0.9 < variances[5] < 1.1
+    assert gains.max() <= 1.5**10
+    assert variances[7] < 1e-3
 
 
 def test_dataset_whitening_takes_the_statistics_of_all_batches():
@@ -89,17 +137,32 @@ def test_dataset_whitening_takes_the_statistics_of_all_batches():
     assert torch.allclose(together(x), z, atol=1e-3)
 
 
-def test_dataset_whitening_does_not_lengthen_held_out_targets():
-    """The rank's purpose: at full rank a model could tell training images by their length."""
-    torch.manual_seed(0)
-    spectrum = torch.arange(1, 129).float().pow(-1)
-    train, held_out = torch.randn(512, 128) * spectrum, torch.randn(512, 128) * spectrum
+@pytest.fixture(scope="module")
+def photograph_features(shared_data) -> torch.Tensor:
+    """The bundled teacher's features [2960, 1280] of photographs of 100 classes."""
+    files = sorted((shared_data("cifar100") / "test").glob("*/*.png"))
+    order = torch.randperm(len(files), generator=torch.Generator().manual_seed(0))
+    pixels = [np.asarray(Image.open(files[i]).convert("RGB")) for i in order[:2960]]
+    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+    teacher = load_teacher("efficientnet-lite0", 64)
+    return torch.cat([teacher(to_float(part)) for part in images.split(80)])
+
+
+@pytest.mark.parametrize(("dim", "count"), [(1280, 1792), (640, 2560)])  # n/dt = 1.4 and 4
+def test_dataset_whitening_does_not_lengthen_held_out_targets(photograph_features, dim, count):
+    """The rank's purpose: with all directions, their length would tell training images."""
+    train = photograph_features[:count, :dim]
+    held_out = photograph_features[-400:, :dim]
     ratios = {}
-    for rank in (16, 128):
-        fitted = WhitenDataset.fit([train], rank)
-        ratios[rank] = (fitted(held_out).square().sum() / fitted(train).square().sum()).item()
-    assert abs(ratios[16] - 1) < 0.1
-    assert ratios[128] > 1.25
+    for rank in (dim // 8, dim - 10):
+        fitted = WhitenDataset.fit(train.split(100), rank)
+        ratios[rank] = (
+            fitted(held_out).norm(dim=1).mean() / fitted(train).norm(dim=1).mean()
+        ).item()
+    print(f"n/dt = {count / dim}: held-out / training targets' mean norm by rank: {ratios}")
+    assert WhitenDataset.fit([train]).rank == dim // 8
+    assert abs(ratios[dim // 8] - 1) < 0.1
+    assert ratios[dim - 10] > 1.1
 
 
 def test_dataset_whitening_travels_in_the_state_dict():

@@ -42,7 +42,7 @@ def test_gradient_reaches_student_and_projection_but_not_teacher():
     loss = VkDLoss(6, 20)
     loss(h, z).backward()
     assert h.grad.abs().sum() > 0
-    assert loss.projection.weight.grad.abs().sum() > 0
+    assert loss.projection.move.grad.abs().sum() > 0
     assert z.grad is None
 
 
@@ -52,6 +52,33 @@ def test_unknown_names_and_unfitted_whitening_are_clear_errors():
     for argument in ("projection", "normalise", "distance"):
         with pytest.raises(ValueError, match=f"{argument}='nonsense': choose one of"):
             VkDLoss(4, 8, **{argument: "nonsense"})
+
+
+def test_svd_compares_with_the_truncated_decomposition():
+    torch.manual_seed(0)
+    z = torch.randn(10, 20).double()
+    u, s, v = torch.linalg.svd(z - z.mean(dim=0), full_matrices=False)
+    v = v * v.gather(1, v.abs().argmax(dim=1, keepdim=True)).sign()  # largest entries positive
+    coordinates = (z - z.mean(dim=0)) @ v[:6].T
+    loss = VkDLoss(6, 20, projection="svd", normalise="none")
+    assert loss(coordinates + 7, z) < 1e-9  # h is centred
+    off = torch.randn(10, 6).double()
+    off = off - off.mean(dim=0)
+    expected = off.square().sum() / 6 / 10
+    assert torch.allclose(loss(coordinates + off, z).double(), expected, rtol=1e-4)
+    assert list(loss.parameters()) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"normalise": "none", "distance": "smooth-l1"}])
+def test_svd_of_whitened_targets_is_refused(options):
+    with pytest.raises(ValueError, match="projection='svd' takes normalise='none'"):
+        VkDLoss(6, 20, projection="svd", **options)
+
+
+def test_identity_compares_features_of_equal_size_as_they_are():
+    h, z = torch.randn(5, 8), torch.randn(5, 8)
+    loss = VkDLoss(8, 8, projection="identity", normalise="none")
+    assert torch.allclose(loss(h, z), (h - z).square().sum() / 8 / 5)
 
 
 def test_training_with_it_lowers_the_loss():
