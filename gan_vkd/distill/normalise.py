@@ -13,6 +13,7 @@ from torch import nn
 from gan_vkd.errors import GanVkdError
 
 CUT = 1e-4  # eigenvalues below this share of their mean count as zero
+TINY = 1e-30  # keeps zero features zero
 
 
 class Identity(nn.Module):
@@ -46,12 +47,13 @@ class LayerNorm(nn.Module):
 
 
 class _BatchWhitening(nn.Module):
-    """Whitening over the batch, on the smaller side: B x B for B ≤ dt, else dt x dt; float64.
+    """Whitening over the batch, on the smaller side: B x B for B ≤ dt, else dt x dt.
 
-    Both sides give the same, since f(ZZᵀ) Z = Z f(ZᵀZ).
+    Both sides give the same, since f(ZZᵀ) Z = Z f(ZᵀZ). Computed in `precision` at least.
     """
 
     centred = True
+    precision = torch.float64
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """[B, dt] → [B, dt] of the same type, mean squared entry 1; zeros if all rows are alike.
@@ -63,17 +65,17 @@ class _BatchWhitening(nn.Module):
         if batch < 2:
             raise ValueError("whitening over the batch needs at least 2 images, got 1")
         with torch.autocast(features.device.type, enabled=False):
-            z = features.double()
+            z = features.to(torch.promote_types(features.dtype, self.precision))
             z = z - z.mean(dim=0)
             if batch <= dim:
                 whitened = self.inverse_root(z @ z.T) @ z
             else:
                 whitened = z @ self.inverse_root(z.T @ z)
-            mean_square = whitened.square().mean()
-            return (whitened * mean_square.clamp_min(1e-300).rsqrt()).to(features.dtype)
+            mean_square = whitened.square().mean().clamp_min(TINY)
+            return (whitened * mean_square.rsqrt()).to(features.dtype)
 
     def inverse_root(self, gram: torch.Tensor) -> torch.Tensor:
-        """Positive semi-definite [N, N], float64 → gram^(-1/2) on what counts of it, any scale."""
+        """Positive semi-definite [N, N] → gram^(-1/2) on what counts of it, to any scale."""
         raise NotImplementedError
 
 
@@ -121,13 +123,15 @@ class WhitenIterative(_BatchWhitening):
         iterations: of them.
     """
 
+    precision = torch.float32  # products alone do not need more
+
     def __init__(self, iterations: int = 10):
         super().__init__()
         self.iterations = iterations
 
     def inverse_root(self, gram: torch.Tensor) -> torch.Tensor:
         """By products."""
-        gram = gram / gram.trace().clamp_min(1e-300)
+        gram = gram / gram.trace().clamp_min(TINY)
         identity = torch.eye(len(gram)).to(gram)
         root = identity
         for _ in range(self.iterations):

@@ -75,7 +75,7 @@ class VkDLoss(nn.Module):
             self.normalise = _named(NORMALISATIONS, "normalise", normalise)()
         self.projection = _named(PROJECTIONS, "projection", projection)(student_dim, target_dim)
         self.distance = _named(DISTANCES, "distance", distance)
-        self.scale = min(student_dim, target_dim)
+        self.student_dim, self.scale = student_dim, min(student_dim, target_dim)
 
     def targets(self, teacher_features: torch.Tensor) -> torch.Tensor:
         """Z [B, dt] → normalised targets [B, dt] (or [B, rank]); no gradient."""

@@ -57,7 +57,7 @@ def test_unknown_names_and_unfitted_whitening_are_clear_errors():
 def test_svd_compares_with_the_truncated_decomposition():
     torch.manual_seed(0)
     z = torch.randn(10, 20).double()
-    u, s, v = torch.linalg.svd(z - z.mean(dim=0), full_matrices=False)
+    _, _, v = torch.linalg.svd(z - z.mean(dim=0), full_matrices=False)
     v = v * v.gather(1, v.abs().argmax(dim=1, keepdim=True)).sign()  # largest entries positive
     coordinates = (z - z.mean(dim=0)) @ v[:6].T
     loss = VkDLoss(6, 20, projection="svd", normalise="none")

@@ -1,0 +1,27 @@
+"""The commands: parse, check, call one function each. Heavy imports wait until they are needed."""
+
+import click
+
+from gan_vkd import __version__
+from gan_vkd.cli.bench import bench
+from gan_vkd.cli.data import data
+from gan_vkd.cli.evaluate import evaluate
+from gan_vkd.cli.plumbing import OneLineErrors
+from gan_vkd.cli.sample import sample
+from gan_vkd.cli.teacher import teacher
+from gan_vkd.cli.train import train
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gan-vkd")
+def cli() -> None:
+    """Train a BigGAN on few images with V_kD, sample from it, and measure it."""
+
+
+def main() -> None:
+    """The console script."""
+    cli(prog_name="gan-vkd")
+
+
+for command in (train, sample, evaluate, data, teacher, bench):
+    cli.add_command(command)

@@ -1,0 +1,102 @@
+"""gan-vkd bench."""
+
+import os
+from typing import Any
+
+import click
+
+from gan_vkd.cli.plumbing import begin, device_option, quiet_option
+
+rounds_option = click.option(
+    "--rounds", type=click.IntRange(min=1), default=7, show_default=True, help="Calls of each."
+)
+patience_option = click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=20.0,
+    show_default=True,
+    help="Seconds after which a slow candidate sits out the other rounds.",
+)
+
+
+class Pair(click.ParamType):
+    """`512x2048` → (512, 2048)."""
+
+    name = "AxB"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        """The text as two counts."""
+        parts = value.split("x")
+        if len(parts) != 2 or not all(part.isdecimal() and int(part) > 1 for part in parts):
+            self.fail(f"{value!r} is no pair of sizes: write 512x2048")
+        return int(parts[0]), int(parts[1])
+
+
+@click.group()
+def bench() -> None:
+    """Timings as ratios, side by side in one run; tables in Markdown on standard output."""
+    for name, level in (("KINETO_LOG_LEVEL", "99"), ("TORCH_CPP_LOG_LEVEL", "ERROR")):
+        os.environ.setdefault(name, level)  # torch's profiler, which counts memory, is talkative
+
+
+@bench.command("projection")
+@click.option("--size", "sizes", type=Pair(), multiple=True, help="ds x dt; may be repeated.")
+@click.option("--batch", type=click.IntRange(min=2), default=256, show_default=True)
+@rounds_option
+@patience_option
+@device_option
+@quiet_option
+def projection(
+    sizes: tuple, batch: int, rounds: int, patience: float, device: str, quiet: bool
+) -> None:
+    """Every projection, and torch's own orthogonal maps, beside a bare linear layer."""
+    picked, reporter = begin(device, quiet)
+    from gan_vkd.bench.projection import SIZES, bench_projection
+
+    table = bench_projection(
+        sizes or SIZES,
+        batch=batch,
+        rounds=rounds,
+        patience=patience,
+        device=picked,
+        reporter=reporter,
+    )
+    click.echo(table)
+
+
+@bench.command("whitening")
+@click.option("--size", "sizes", type=Pair(), multiple=True, help="B x dt; may be repeated.")
+@rounds_option
+@patience_option
+@device_option
+@quiet_option
+def whitening(sizes: tuple, rounds: int, patience: float, device: str, quiet: bool) -> None:
+    """Every normalisation of the targets beside layer norm."""
+    picked, reporter = begin(device, quiet)
+    from gan_vkd.bench.whitening import SIZES, bench_whitening
+
+    table = bench_whitening(
+        sizes or SIZES, rounds=rounds, patience=patience, device=picked, reporter=reporter
+    )
+    click.echo(table)
+
+
+@bench.command("overhead")
+@click.option("--teacher", type=click.Choice(["resnet50", "regnety_160"]), default="resnet50")
+@click.option("--batch", type=click.IntRange(min=2), help="Default 1,024 on a GPU, else 32.")
+@rounds_option
+@device_option
+@quiet_option
+def overhead(teacher: str, batch: int | None, rounds: int, device: str, quiet: bool) -> None:
+    """Table 2: a DeiT-S step under each loss; and the share of a step that is V_kD's own."""
+    picked, reporter = begin(device, quiet)
+    from gan_vkd.bench.overhead import bench_overhead
+
+    table = bench_overhead(
+        teacher=teacher,
+        batch=batch or (1_024 if picked.type == "cuda" else 32),
+        rounds=rounds,
+        device=picked,
+        reporter=reporter,
+    )
+    click.echo(table)

@@ -1,0 +1,29 @@
+"""gan-vkd data."""
+
+from pathlib import Path
+
+import click
+
+from gan_vkd.cli.plumbing import begin, data_root_option, quiet_option, skip_bad_option
+
+
+@click.group()
+def data() -> None:
+    """Data sets."""
+
+
+@data.command("describe")
+@click.argument("spec")
+@data_root_option
+@skip_bad_option
+@quiet_option
+def describe_data(spec: str, data_root: Path | None, skip_bad: bool, quiet: bool) -> None:
+    """What a data set holds, before anything is trained."""
+    _, reporter = begin(quiet=quiet)
+    from gan_vkd.data.sources import describe, load_dataset
+
+    dataset = load_dataset(
+        spec, image_size=32, data_root=data_root, skip_bad=skip_bad, reporter=reporter
+    )
+    for line in describe(dataset):
+        click.echo(line)

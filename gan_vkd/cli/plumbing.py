@@ -1,0 +1,86 @@
+"""What the commands share: one-line errors, durations, common options, the start of each."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gan_vkd.errors import GanVkdError
+
+
+class OneLineErrors(click.Group):
+    """A group whose errors are one line on standard error and exit code 2."""
+
+    def main(self, *args: Any, **kwargs: Any) -> None:
+        """Run a command and exit."""
+        kwargs["standalone_mode"] = False
+        try:
+            code = super().main(*args, **kwargs)
+        except click.Abort:
+            click.echo("Aborted", err=True)
+            sys.exit(130)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(2)
+        except click.ClickException as error:
+            _fail(error.format_message())
+        except (GanVkdError, OSError) as error:
+            _fail(str(error))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+class Duration(click.ParamType):
+    """`90s`, `25m`, `2h`, `1h30m` → seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The text as seconds."""
+        match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", value.strip())
+        if not value.strip() or not match:
+            self.fail(f"{value!r} is no duration: write 90s, 25m or 1h30m")
+        hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        return float(hours * 3600 + minutes * 60 + seconds)
+
+
+quiet_option = click.option("--quiet", is_flag=True, help="No progress and notices.")
+device_option = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+data_root_option = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    help="Where cifar10 and cifar100 are looked for, and downloaded to.",
+)
+teacher_weights_option = click.option(
+    "--teacher-weights",
+    type=click.Path(path_type=Path),
+    help="The teacher's weights: safetensors, or a PyTorch state dict.",
+)
+skip_bad_option = click.option("--skip-bad", is_flag=True, help="Leave unreadable images out.")
+
+
+def begin(device: str = "auto", quiet: bool = False) -> tuple[Any, Any]:
+    """The device and the reporter of a command that computes."""
+    import torch
+
+    from gan_vkd.device import pick_device
+    from gan_vkd.progress import Reporter
+
+    torch.set_flush_denormal(True)  # denormals slow a CPU many times over
+    return pick_device(device), Reporter(quiet)
+
+
+def newest(quiet: bool) -> Path:
+    """The newest run under runs/, said aloud."""
+    from gan_vkd.training.run_dir import newest_run
+
+    run = newest_run()
+    if not quiet:
+        click.echo(f"The newest run: {run}", err=True)
+    return run

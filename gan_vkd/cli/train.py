@@ -1,0 +1,152 @@
+"""gan-vkd train."""
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gan_vkd.cli.plumbing import (
+    Duration,
+    begin,
+    data_root_option,
+    device_option,
+    newest,
+    quiet_option,
+    skip_bad_option,
+    teacher_weights_option,
+)
+from gan_vkd.config import (
+    DEFAULT_PRESET,
+    PRESETS,
+    continued,
+    file_layer,
+    preset_layer,
+    resolve,
+    set_layer,
+)
+from gan_vkd.errors import GanVkdError
+
+
+@click.command()
+@click.option("--dataset", help="digits, cifar10, cifar100, or a folder or zip of images.")
+@click.option("--subset", type=float, help="Share of the training images, 0 < F <= 1.")
+@data_root_option
+@skip_bad_option
+@click.option(
+    "--preset",
+    type=click.Choice(PRESETS),
+    help="Settings.  [cifar; lab where there is neither a GPU nor a --config]",
+)
+@click.option("--config", type=click.Path(path_type=Path), help="A YAML recipe over the preset.")
+@click.option("--set", "assignments", multiple=True, metavar="GROUP.FIELD=VALUE", help="Any field.")
+@click.option("--teacher", help="See gan-vkd teacher list; none for plain BigGAN.")
+@click.option("--teacher-size", type=int, help="Pixels the teacher is fed.")
+@teacher_weights_option
+@click.option("--projection", help="orthogonal, orthogonal-exp, linear, svd or identity.")
+@click.option("--normalise", help="whiten, whiten-iterative, whiten-dataset, layernorm or none.")
+@click.option("--augment", help="none, or some of color,translation,cutout.")
+@click.option("--iterations", type=int, help="Iterations in all.")
+@click.option("--seed", type=int, help="Of everything random.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Default: numbered, under runs/.")
+@click.option("--resume", is_flag=True, help="Go on with --run-dir, or the newest run.")
+@click.option("--time-limit", type=Duration(), help="Stop and save after, say, 25m.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen and how long it would take.")
+@device_option
+@quiet_option
+def train(
+    preset: str | None,
+    config: Path | None,
+    assignments: tuple[str, ...],
+    run_dir: Path | None,
+    resume: bool,
+    time_limit: float | None,
+    dry_run: bool,
+    device: str,
+    quiet: bool,
+    **flags: Any,
+) -> int:
+    """Train a BigGAN whose discriminator learns from a teacher.
+
+    Settings are laid over each other: preset, --config, --set, then the other flags. The run's
+    directory is printed on standard output, everything else on standard error.
+    """
+    began = time.monotonic()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise GanVkdError("this version trains in one process: start it without torchrun")
+    deadline = math.inf if time_limit is None else began + time_limit
+    layers = []
+    if config is not None:
+        layers.append((f"--config {config}", file_layer(config)))
+    layers += [("--set", set_layer(assignments)), ("the flags", _flag_layer(flags))]
+    picked, reporter = begin(device, quiet)
+    if resume:
+        if preset is not None:
+            layers.insert(0, (f"--preset {preset}", preset_layer(preset)))
+        run_dir = run_dir or newest(quiet)
+        recipe = continued(run_dir, layers)
+    else:
+        if preset is None:
+            preset = DEFAULT_PRESET
+            if picked.type == "cpu" and config is None:
+                preset = "lab"
+                reporter.say("Preset         lab, the default without a GPU")
+        recipe = resolve([(f"--preset {preset}", preset_layer(preset)), *layers])
+        if run_dir is not None and run_dir.exists():
+            raise GanVkdError(
+                f"--run-dir {run_dir}: exists: go on with --resume, or choose another name"
+            )
+
+    from gan_vkd.training.run import run_training
+
+    result = run_training(
+        recipe,
+        device=picked,
+        wanted=run_dir,
+        resume=resume,
+        dry_run=dry_run,
+        deadline=deadline,
+        reporter=reporter,
+    )
+    if result.outcome is None:
+        return 0
+    outcome, run = result.outcome, result.run
+    click.echo(run)
+    if outcome.reason == "done":
+        reporter.say(f"Done: {outcome.iteration:,} iterations. gan-vkd sample {run}")
+        return 0
+    why = "Time is up" if outcome.reason == "time" else "Interrupted"
+    reporter.say(
+        f"{why}: saved at iteration {outcome.iteration:,}. "
+        f"Go on with gan-vkd train --resume --run-dir {run}"
+    )
+    return 128 + outcome.signal if outcome.signal else 0
+
+
+def _flag_layer(flags: dict[str, Any]) -> dict:
+    """The flags that were given, as settings."""
+    fields = {
+        "dataset": ("data", "dataset"),
+        "subset": ("data", "subset"),
+        "data_root": ("data", "data_root"),
+        "skip_bad": ("data", "skip_bad"),
+        "augment": ("data", "augment"),
+        "teacher": ("teacher", "spec"),
+        "teacher_size": ("teacher", "image_size"),
+        "teacher_weights": ("teacher", "weights"),
+        "projection": ("distill", "projection"),
+        "normalise": ("distill", "normalise"),
+        "iterations": ("training", "iterations"),
+        "seed": ("training", "seed"),
+    }
+    layer: dict = {}
+    for flag, value in flags.items():
+        if value is None or value is False:
+            continue
+        group, field = fields[flag]
+        if isinstance(value, Path):
+            value = str(value.absolute())  # the run may be resumed from elsewhere
+        layer.setdefault(group, {})[field] = value
+    return layer
