@@ -1,0 +1,50 @@
+"""The commands print whole tables; what they time is not tested."""
+
+import pytest
+
+from gan_vkd.bench import overhead
+
+
+def rows(output: str) -> list[list[str]]:
+    lines = [line for line in output.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_projection(gan_vkd):
+    result = gan_vkd(
+        "bench", "projection", "--size", "8x16", "--size", "16x8", "--rounds", 2, "--quiet"
+    )
+    assert result.exit_code == 0
+    table = {(row[0], row[1]): row for row in rows(result.stdout)}
+    for size in ("8 → 16", "16 → 8"):
+        assert table[size, "linear"][3:6] == ["1", "1.00", "-"]
+        for name in ("orthogonal", "orthogonal-exp", "svd", "torch householder", "torch cayley"):
+            assert float(table[size, name][5]) <= 1e-5
+            assert float(table[size, name][3]) > 0
+
+
+def test_whitening(gan_vkd):
+    result = gan_vkd("bench", "whitening", "--size", "10x16", "--rounds", 2, "--quiet")
+    assert result.exit_code == 0
+    table = {row[1]: row for row in rows(result.stdout)}
+    for name in ("whiten", "by svd", "whiten-dataset"):
+        assert float(table[name][5]) == pytest.approx(1, abs=0.01)
+    assert float(table["layernorm"][5]) > 1.5
+
+
+def test_overhead(gan_vkd, monkeypatch):
+    monkeypatch.setattr(overhead, "IMAGENET", 1_000)
+    monkeypatch.setattr(overhead, "STUDENT", "deit_tiny_patch16_224")
+    result = gan_vkd("bench", "overhead", "--batch", 2, "--rounds", 1, "--quiet", "--device", "cpu")
+    assert result.exit_code == 0
+    table = {row[0]: row for row in rows(result.stdout)}
+    for name in ("linear", "orthogonal", "RKD", "VID", "ICKD", "CRD"):
+        assert float(table[name][4]) > 0.5
+    assert float(table["orthogonal"][4]) < 1.1
+    assert table["DeiT-S above"][2] == "1"
+    assert table["GAN, preset lab"][2] == "2.5"
+
+
+@pytest.mark.parametrize("size", ["8", "axb", "1x8", "8x16x3"])
+def test_a_pair_of_sizes(refused, size):
+    assert "write 512x2048" in refused("bench", "projection", "--size", size)
