@@ -64,8 +64,9 @@ def interleaved(
     for turn in range(rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            bar.advance(1)
-            if name == baseline or sum(seconds[name].values()) < patience:
+            bar.advance(1, f"round {turn + 1}" if name == names[first] else None)
+            taken = seconds[name].values()
+            if name == baseline or not taken or sum(taken) < patience:
                 seconds[name][turn] = timed(cases[name], device)
     return {
         name: Timing(

@@ -108,5 +108,6 @@ def _error(module: nn.Module) -> str:
     if type(module) is PROJECTIONS["linear"]:
         return "-"
     p = module.matrix() if hasattr(module, "matrix") else module.weight
+    p = p[:, p.any(dim=0)]  # svd's columns past the batch's rank are zero
     gram = (p.T @ p if p.shape[0] >= p.shape[1] else p @ p.T).cpu()
     return f"{(gram - torch.eye(len(gram))).abs().max().item():.0e}"

@@ -83,8 +83,10 @@ def whitening(sizes: tuple, rounds: int, patience: float, device: str, quiet: bo
 
 @bench.command("overhead")
 @click.option("--teacher", type=click.Choice(["resnet50", "regnety_160"]), default="resnet50")
-@click.option("--batch", type=click.IntRange(min=2), help="Default 1,024 on a GPU, else 32.")
-@rounds_option
+@click.option("--batch", type=click.IntRange(min=2), help="Default 1,024 on a GPU, else 16.")
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Calls of each."
+)
 @device_option
 @quiet_option
 def overhead(teacher: str, batch: int | None, rounds: int, device: str, quiet: bool) -> None:
@@ -94,7 +96,7 @@ def overhead(teacher: str, batch: int | None, rounds: int, device: str, quiet: b
 
     table = bench_overhead(
         teacher=teacher,
-        batch=batch or (1_024 if picked.type == "cuda" else 32),
+        batch=batch or (1_024 if picked.type == "cuda" else 16),
         rounds=rounds,
         device=picked,
         reporter=reporter,
