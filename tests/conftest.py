@@ -10,6 +10,8 @@ from hypothesis import settings
 from PIL import Image
 
 from gan_vkd.cli import cli
+from gan_vkd.data.images import to_float
+from gan_vkd.distill.teachers import load_teacher
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -42,6 +44,17 @@ def shared_data(tmp_path_factory):
         return destination / name
 
     return unpack
+
+
+@pytest.fixture(scope="session")
+def photograph_features(shared_data) -> torch.Tensor:
+    """The bundled teacher's features [2960, 1280] of photographs of 100 classes."""
+    files = sorted((shared_data("cifar100") / "test").glob("*/*.png"))
+    order = torch.randperm(len(files), generator=torch.Generator().manual_seed(0))
+    pixels = [np.asarray(Image.open(files[i]).convert("RGB")) for i in order[:2960]]
+    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+    teacher = load_teacher("efficientnet-lite0", 64)
+    return torch.cat([teacher(to_float(part)) for part in images.split(80)])
 
 
 @pytest.fixture

@@ -102,3 +102,26 @@ def overhead(teacher: str, batch: int | None, rounds: int, device: str, quiet: b
         reporter=reporter,
     )
     click.echo(table)
+
+
+@bench.command("metrics")
+@click.option(
+    "--count",
+    "counts",
+    type=click.IntRange(min=10),
+    multiple=True,
+    help="Images a side; may be repeated.  [5000, 10000, 50000]",
+)
+@click.option("--dim", type=click.IntRange(min=2), default=2_048, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=1, show_default=True)
+@device_option
+@quiet_option
+def metrics(counts: tuple, dim: int, rounds: int, device: str, quiet: bool) -> None:
+    """PRDC and the Fréchet distance beside prdc and scipy."""
+    picked, reporter = begin(device, quiet)
+    from gan_vkd.bench.metrics import COUNTS, bench_metrics
+
+    table = bench_metrics(
+        counts or COUNTS, dim=dim, rounds=rounds, device=picked, reporter=reporter
+    )
+    click.echo(table)

@@ -29,11 +29,13 @@ class Extractor:
     Attributes:
         name: printed with every figure.
         weights_sha256: of its weight file.
+        device: where it runs, and distances between features are computed.
         run: uint8 [B, 3, H, W] on any device → (features [B, d], logits [B, classes]).
     """
 
     name: str
     weights_sha256: str
+    device: torch.device
     run: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -94,7 +96,7 @@ def _bundled(device: torch.device) -> Extractor:
         features = model.features(images.contiguous(memory_format=torch.channels_last))
         return features, model.head(features)
 
-    return Extractor(BUNDLED, _sha256(path), run)
+    return Extractor(BUNDLED, _sha256(path), device, run)
 
 
 def _inception(path: Path, device: torch.device) -> Extractor:
@@ -109,7 +111,7 @@ def _inception(path: Path, device: torch.device) -> Extractor:
         reason = " ".join(str(error).split())[:200]
         raise GanVkdError(f"{path}: not torch-fidelity's Inception weights ({reason})") from None
     network.to(device)
-    return Extractor(INCEPTION, _sha256(path), lambda images: network(images.to(device)))
+    return Extractor(INCEPTION, _sha256(path), device, lambda images: network(images.to(device)))
 
 
 def _sha256(path: Path) -> str:

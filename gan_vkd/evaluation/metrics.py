@@ -10,6 +10,7 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.features import Features
 from gan_vkd.evaluation.frechet import frechet_distance, moments
 from gan_vkd.evaluation.prdc import compute_prdc
+from gan_vkd.progress import Reporter
 
 INCEPTION_SPLITS = 10
 KID_SUBSET = 1_000
@@ -31,6 +32,9 @@ def compute_metrics(
     reference: Features,
     reference_labels: torch.Tensor,
     nearest_k: int,
+    *,
+    device: torch.device,
+    reporter: Reporter,
 ) -> dict[str, Metric]:
     """FID, KID against the whole reference; PRDC against as many real as judged images.
 
@@ -40,6 +44,8 @@ def compute_metrics(
         reference: M real images' features.
         reference_labels: int64 [M].
         nearest_k: k of PRDC.
+        device: where PRDC's distances are computed.
+        reporter: shows a bar.
 
     Raises:
         GanVkdError: fewer than k + 2 images on a side, or features that are not finite.
@@ -72,10 +78,10 @@ def compute_metrics(
         )[KEY_METRIC_KID_MEAN],
     }
     drawn = [
-        side[balanced_draw(labels, fewest, SEED)].astype(np.float64)
+        side[balanced_draw(labels, fewest, SEED)]
         for side, labels in ((theirs, reference_labels), (ours, judged_labels))
     ]
-    values |= compute_prdc(*drawn, nearest_k)
+    values |= compute_prdc(*drawn, nearest_k, device=device, reporter=reporter)
     return {name: Metric(value if np.isfinite(value) else None) for name, value in values.items()}
 
 

@@ -50,7 +50,16 @@ def evaluate(
     def judge(images: ImageSet, what: str) -> dict:
         found: Features = extract(extractor, images.images, what, reporter)
         reporter.say(f"Comparing {len(images):,} {what} with {len(reference):,} reference images")
-        return as_json(compute_metrics(found, images.labels, real, reference.labels, nearest_k))
+        found_metrics = compute_metrics(
+            found,
+            images.labels,
+            real,
+            reference.labels,
+            nearest_k,
+            device=extractor.device,
+            reporter=reporter,
+        )
+        return as_json(found_metrics)
 
     metrics = judge(judged, "images")
     yardstick = None
@@ -71,9 +80,7 @@ def evaluate(
             "seed": SEED,
             "extractor_sha256": extractor.weights_sha256,
             "intervals": "not computed by this version",
-            "versions": {
-                name: version(name) for name in ("gan_vkd", "torch", "torch-fidelity", "prdc")
-            },
+            "versions": {name: version(name) for name in ("gan_vkd", "torch", "torch-fidelity")},
         },
         "metrics": metrics,
         "expected": {

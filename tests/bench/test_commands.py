@@ -50,3 +50,11 @@ def test_overhead(gan_vkd, monkeypatch):
 @pytest.mark.parametrize("size", ["8", "axb", "1x8", "8x16x3"])
 def test_a_pair_of_sizes(refused, size):
     assert "write 512x2048" in refused("bench", "projection", "--size", size)
+
+
+def test_metrics(gan_vkd):
+    result = gan_vkd("bench", "metrics", "--count", 60, "--dim", 16, "--quiet", "--device", "cpu")
+    assert result.exit_code == 0
+    table = {row[0]: row for row in rows(result.stdout)}
+    for name in ("PRDC 60 prdc", "Fréchet d = 16 scipy"):
+        assert float(table[name][2]) > 0

@@ -1,9 +1,6 @@
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from gan_vkd.data.images import to_float
 from gan_vkd.distill.normalise import (
     NORMALISATIONS,
     LayerNorm,
@@ -11,7 +8,6 @@ from gan_vkd.distill.normalise import (
     WhitenDataset,
     WhitenIterative,
 )
-from gan_vkd.distill.teachers import load_teacher
 from gan_vkd.errors import GanVkdError
 
 
@@ -135,17 +131,6 @@ def test_dataset_whitening_takes_the_statistics_of_all_batches():
     assert WhitenDataset.fit(x.split(64)).rank == 3  # dt / 8
     together = WhitenDataset.fit([x], rank=6)
     assert torch.allclose(together(x), z, atol=1e-3)
-
-
-@pytest.fixture(scope="module")
-def photograph_features(shared_data) -> torch.Tensor:
-    """The bundled teacher's features [2960, 1280] of photographs of 100 classes."""
-    files = sorted((shared_data("cifar100") / "test").glob("*/*.png"))
-    order = torch.randperm(len(files), generator=torch.Generator().manual_seed(0))
-    pixels = [np.asarray(Image.open(files[i]).convert("RGB")) for i in order[:2960]]
-    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
-    teacher = load_teacher("efficientnet-lite0", 64)
-    return torch.cat([teacher(to_float(part)) for part in images.split(80)])
 
 
 @pytest.mark.parametrize(("dim", "count"), [(1280, 1792), (640, 2560)])  # n/dt = 1.4 and 4

@@ -26,7 +26,7 @@ def counted(monkeypatch, tmp_path):
         flat = images.flatten(1).float()
         return flat[:, :4], flat[:, :2]
 
-    return Extractor("counted", "0" * 64, run), calls
+    return Extractor("counted", "0" * 64, torch.device("cpu"), run), calls
 
 
 def noise(count: int, seed: int = 0) -> torch.Tensor:
@@ -46,7 +46,9 @@ def test_features_come_once_in_order_and_by_content(counted):
     changed = images.clone()
     changed[5, 0, 0, 0] ^= 1
     extract(extractor, changed, "images", QUIET)
-    extract(Extractor("counted", "1" * 64, extractor.run), images, "images", QUIET)
+    extract(
+        Extractor("counted", "1" * 64, extractor.device, extractor.run), images, "images", QUIET
+    )
     assert len(calls) == 6
 
 

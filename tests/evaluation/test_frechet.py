@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from gan_vkd.evaluation import frechet_distance
+from gan_vkd.evaluation import frechet, frechet_distance
 from gan_vkd.evaluation.frechet import moments
 
 
@@ -35,7 +35,36 @@ def test_singular_covariances():
     assert frechet_distance(mu, sigma, mu, sigma) == pytest.approx(0, abs=1e-9 * np.trace(sigma))
 
 
-def test_moments_are_unbiased_and_float64():
+@pytest.mark.parametrize("rank", [1, 5, 40, 300])
+def test_low_rank_covariances_against_singular_values(rank):
+    """Where roots of eigenvalues would be off: covariances of fewer images than dimensions."""
+    first, second = sample(rank + 1, 300, 0), sample(rank + 1, 300, 1)
+    (mu1, sigma1), (mu2, sigma2) = moments(first), moments(second)
+    centred = [(x - x.mean(axis=0)) / np.sqrt(rank) for x in (first, second)]
+    overlap = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum()
+    traces = np.trace(sigma1) + np.trace(sigma2)
+    expected = ((mu1 - mu2) ** 2).sum() + traces - 2 * overlap
+    found = frechet_distance(mu1, sigma1, mu2, sigma2)
+    assert found == pytest.approx(expected, abs=1e-8 * traces)
+    assert frechet_distance(mu1, sigma1, mu1, sigma1) == pytest.approx(0, abs=1e-8 * traces)
+
+
+def test_photographs_against_torch_fidelity_and_scipy(photograph_features):
+    from torch_fidelity.metric_fid import fid_statistics_to_metric
+
+    first, second = (x[:, :300].numpy() for x in photograph_features.split(1480))
+    (mu1, sigma1), (mu2, sigma2) = moments(first), moments(second)
+    stats = [{"mu": m, "sigma": s} for m, s in ((mu1, sigma1), (mu2, sigma2))]
+    theirs = fid_statistics_to_metric(*stats, verbose=False)["frechet_inception_distance"]
+    root = sqrtm(sigma1 @ sigma2).real
+    scipys = ((mu1 - mu2) ** 2).sum() + np.trace(sigma1 + sigma2 - 2 * root)
+    found, trace = frechet_distance(mu1, sigma1, mu2, sigma2), np.trace(sigma1 + sigma2)
+    assert found == pytest.approx(theirs, abs=1e-6 * trace)
+    assert found == pytest.approx(scipys, abs=1e-6 * trace)
+
+
+def test_moments_are_unbiased_and_float64(monkeypatch):
+    monkeypatch.setattr(frechet, "CHUNK", 16)
     x = torch.randn(50, 4).numpy()
     mu, sigma = moments(x)
     assert mu.dtype == sigma.dtype == np.float64

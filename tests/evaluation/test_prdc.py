@@ -1,9 +1,19 @@
+import contextlib
+import io
+
 import numpy as np
+import prdc
 import pytest
 from scipy.spatial.distance import cdist
 
-from gan_vkd.evaluation import compute_prdc
+from gan_vkd.evaluation import compute_prdc, neighbours
 from gan_vkd.evaluation.prdc import expected_coverage
+
+
+def by_the_package(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, float]:
+    with contextlib.redirect_stdout(io.StringIO()):
+        values = prdc.compute_prdc(real.astype(np.float64), fake.astype(np.float64), k)
+    return {name: float(value) for name, value in values.items()}
 
 
 def by_definition(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, float]:
@@ -19,12 +29,80 @@ def by_definition(real: np.ndarray, fake: np.ndarray, k: int) -> dict[str, float
     }
 
 
-def test_values_are_those_of_the_definition_and_nothing_is_printed(capsys):
-    draws = np.random.default_rng(0)
-    real, fake = draws.normal(size=(120, 6)), draws.normal(size=(90, 6)) + 0.4
-    found = compute_prdc(real, fake, nearest_k=5)
-    assert found == pytest.approx(by_definition(real, fake, 5))
+def normal(*shape: int, seed: int = 0, shift: float = 0.0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape) + shift
+
+
+def whole_numbers(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 4, size=(150, 6)).astype(float)
+
+
+SETS = {
+    "two distributions": (normal(220, 40), normal(180, 40, seed=1, shift=0.2)),
+    "more generated": (normal(90, 12), normal(310, 12, seed=1)),
+    "identical": (normal(150, 20), normal(150, 20)),
+    "threefold": (np.repeat(normal(60, 20), 3, axis=0), normal(150, 20, seed=1)),
+    "threefold generated": (normal(150, 20), np.repeat(normal(60, 20, seed=1), 3, axis=0)),
+    "ten copies": (np.concatenate([normal(90, 8), normal(1, 8).repeat(10, 0)]), normal(100, 8)),
+    "all alike": (np.ones((20, 4)), np.ones((30, 4))),
+    "many ties": (whole_numbers(0), whole_numbers(1)),
+    "one outlier": (np.concatenate([normal(99, 9), 1e4 + normal(1, 9)]), normal(100, 9, seed=1)),
+    "far from zero": (normal(99, 9, shift=1e3), normal(100, 9, seed=1, shift=1e3)),
+    "one dimension": (normal(120, 1), normal(110, 1, seed=1)),
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("k", [1, 2, 5])
+@pytest.mark.parametrize("chunk", [32, 2048])
+def test_equal_to_the_authors_package(name, k, chunk, monkeypatch):
+    monkeypatch.setattr(neighbours, "CHUNK", chunk)
+    real, fake = SETS[name]
+    found = compute_prdc(real, fake, nearest_k=k)
+    expected = (
+        by_definition(real, fake, k) if name == "far from zero" else by_the_package(real, fake, k)
+    )
+    counts = {"precision": len(fake), "recall": len(real), "density": len(fake) * k}
+    counts["coverage"] = len(real)
+    for metric, count in counts.items():  # as whole numbers of images
+        assert round(found[metric] * count) == round(expected[metric] * count), metric
+
+
+def test_equal_to_the_authors_package_on_photographs(photograph_features):
+    """Real features, in float32 as extractors give them, against the package in float64."""
+    real, fake = photograph_features[:1500].numpy(), photograph_features[1500:2900].numpy()
+    found, expected = compute_prdc(real, fake, 5), by_the_package(real, fake, 5)
+    assert found == pytest.approx(expected, rel=1e-12)
+    half = compute_prdc(real, fake[:700], 5)
+    assert half == pytest.approx(by_the_package(real, fake[:700], 5), rel=1e-12)
+
+
+def test_nothing_is_printed(capsys):
+    compute_prdc(normal(30, 4), normal(30, 4, seed=1), 3)
     assert capsys.readouterr().out == ""
+
+
+def test_float32_decisions_are_those_of_float64():
+    """Points so near their radius that float32 can't tell: all rechecked, all right."""
+    circle = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    real = np.stack([np.cos(circle), np.sin(circle)], axis=1) + 100
+    fake = real + 1e-7 * normal(400, 2)
+    found = compute_prdc(real, fake, 3)
+    assert found == pytest.approx(by_definition(real, fake, 3), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "k", "says"),
+    [
+        (normal(10, 3), normal(10, 4), 2, r"\[N, d\] and \[M, d\]"),
+        (normal(5, 3), normal(10, 3), 5, "needs more than 5 points, got 5"),
+        (normal(10, 3), normal(10, 3), 0, "nearest_k = 0"),
+        (normal(10, 3), np.full((10, 3), np.nan), 2, "finite"),
+    ],
+)
+def test_what_can_t_be_computed(real, fake, k, says):
+    with pytest.raises(ValueError, match=says):
+        compute_prdc(real, fake, k)
 
 
 def test_expected_coverage_by_simulation():
