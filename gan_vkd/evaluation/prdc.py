@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from gan_vkd.evaluation.neighbours import neighbourhoods
+from gan_vkd.evaluation.neighbours import Neighbourhoods, neighbourhoods
 from gan_vkd.progress import QUIET, Reporter
 
 
@@ -34,11 +34,21 @@ def compute_prdc(
         ValueError: shapes that do not fit, k too large, or features that are not finite.
     """
     found = neighbourhoods(real, fake, nearest_k, device=device, reporter=reporter)
+    return {name: float(values.mean()) for name, values in prdc_per_image(found).items()}
+
+
+def prdc_per_image(found: Neighbourhoods) -> dict[str, np.ndarray]:
+    """What each image adds to a metric, whose value is the mean.
+
+    Returns:
+        `precision` and `density`, [M], of the generated images; `recall` and `coverage`, [N], of
+        the real ones.
+    """
     return {
-        "precision": float((found.balls > 0).mean()),
-        "recall": float(found.recalled.mean()),
-        "density": float(found.balls.mean() / nearest_k),
-        "coverage": float((found.hits > 0).mean()),
+        "precision": found.balls > 0,
+        "recall": found.recalled,
+        "density": found.balls / found.k,
+        "coverage": found.hits > 0,
     }
 
 

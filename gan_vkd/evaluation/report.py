@@ -24,10 +24,12 @@ def metrics_table(result: dict) -> Table:
         f"{protocol['prdc_count']:,} of each",
         caption=f"FID is biased upwards at {protocol['judged_count']:,} images. "
         f"held-out: {held_out_count:,} real images ({escape(protocol['held_out'])}), "
-        "judged likewise; expected: of two samples of one distribution.",
+        "judged likewise; expected: of two samples of one distribution. 95 %: of the sampling of "
+        "images, not of the training seed.",
     )
     table.add_column("metric", no_wrap=True)
     table.add_column("images", justify="right", no_wrap=True)
+    table.add_column("95 %", justify="right", no_wrap=True)
     table.add_column("held-out", justify="right", no_wrap=True)
     table.add_column("expected", justify="right", no_wrap=True)
     table.add_column("")
@@ -37,11 +39,18 @@ def metrics_table(result: dict) -> Table:
         table.add_row(
             escape(f"{name}[{extractor}]"),
             _figure(result["metrics"][key]["value"]),
+            _interval(result["metrics"][key]),
             _figure(held_out[key]["value"] if held_out else None),
             _figure(expected),
             meaning,
         )
     return table
+
+
+def _interval(metric: dict[str, float | None]) -> str:
+    if metric["low"] is None:
+        return "-"
+    return f"{_figure(metric['low'])} to {_figure(metric['high'])}"
 
 
 def _figure(value: float | None) -> str:

@@ -14,6 +14,10 @@ def test_a_run_is_judged_and_the_result_kept(gan_vkd, digits_run):
     assert list(written["metrics"]) == METRICS
     for metric in written["metrics"].values():
         assert metric.keys() == {"value", "low", "high"}
+        assert metric["low"] is None or metric["low"] < metric["value"] < metric["high"]
+    for name in ("fid", "kid"):
+        assert written["metrics"][name]["low"] is not None
+    assert "not of the training seed" in written["protocol"]["intervals"]
     protocol = written["protocol"]
     assert (protocol["judged_count"], protocol["reference_count"], protocol["prdc_count"]) == (
         200,
