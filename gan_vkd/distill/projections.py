@@ -144,7 +144,8 @@ class SvdProjection(nn.Module):
         right = right[:, :student_dim]
         peaks = right.gather(0, right.abs().argmax(dim=0, keepdim=True))
         right = right * peaks.sign()
-        self.frame.copy_(F.pad(right, (0, student_dim - right.shape[1])))
+        frame = F.pad(right, (0, student_dim - right.shape[1]))
+        self.frame = frame.to(self.frame.dtype)  # a new one: a graph may hold the last
         return (z @ right @ right.T).to(targets.dtype)
 
     def matrix(self) -> torch.Tensor:

@@ -69,6 +69,19 @@ def test_svd_compares_with_the_truncated_decomposition():
     assert list(loss.parameters()) == []
 
 
+@pytest.mark.parametrize("projection", ["orthogonal", "orthogonal-exp", "linear", "svd"])
+def test_two_batches_in_one_backward(projection):
+    """As a GAN has: real and generated images."""
+    torch.manual_seed(0)
+    loss = VkDLoss(6, 20, projection=projection, normalise="none")
+    batches = [(torch.randn(10, 6, requires_grad=True), torch.randn(10, 20)) for _ in range(2)]
+    sum(loss(h, z) for h, z in batches).backward()
+    for h, z in batches:
+        together, h.grad = h.grad, None
+        loss(h, z).backward()
+        assert torch.allclose(h.grad, together, atol=1e-6)
+
+
 @pytest.mark.parametrize("options", [{}, {"normalise": "none", "distance": "smooth-l1"}])
 def test_svd_of_whitened_targets_is_refused(options):
     with pytest.raises(ValueError, match="projection='svd' takes normalise='none'"):
