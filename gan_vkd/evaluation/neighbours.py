@@ -65,9 +65,8 @@ def neighbourhoods(
             raise ValueError(f"nearest_k = {k} needs more than {k} points, got {len(features)}")
         if not np.isfinite(features).all():
             raise ValueError("features must be finite")
-    centre = (real.sum(axis=0, dtype=np.float64) + fake.sum(axis=0, dtype=np.float64)) / (
-        len(real) + len(fake)
-    )
+    centre = (real.mean(axis=0, dtype=np.float64) + fake.mean(axis=0, dtype=np.float64)) / 2
+    centre = centre.astype(np.float32)  # float32 features less it are rounded once, not twice
     device = torch.device(device)
     ours, theirs = _Points(real, centre, device), _Points(fake, centre, device)
     steps = sum(p.chunks * (p.chunks + 1) // 2 for p in (ours, theirs))
@@ -90,7 +89,10 @@ class _Points:
         self.features, self.centre, self.device = features, centre, device
         self.chunks = -(-len(features) // CHUNK)
         self.norms = np.concatenate(
-            [np.square(features[rows] - centre).sum(axis=1) for rows in self._rows()]
+            [
+                np.square(features[rows] - centre.astype(np.float64)).sum(axis=1)
+                for rows in self._rows()
+            ]
         )
 
     def _rows(self) -> Iterator[slice]:
@@ -100,7 +102,7 @@ class _Points:
         """The first point's index, the points [C, d] and their squared norms [C], float32."""
         start = number * CHUNK
         rows = slice(start, start + CHUNK)
-        points = torch.from_numpy((self.features[rows] - self.centre).astype(np.float32))
+        points = (torch.from_numpy(self.features[rows]) - torch.from_numpy(self.centre)).float()
         norms = torch.from_numpy(self.norms[rows].astype(np.float32))
         return start, points.to(self.device), norms.to(self.device)
 
