@@ -24,12 +24,11 @@ def metrics_table(result: dict) -> Table:
         f"{protocol['prdc_count']:,} of each",
         caption=f"FID is biased upwards at {protocol['judged_count']:,} images. "
         f"held-out: {held_out_count:,} real images ({escape(protocol['held_out'])}), "
-        "judged likewise; expected: of two samples of one distribution. 95 %: of the sampling of "
-        "images, not of the training seed.",
+        "judged likewise; expected: of two samples of one distribution. ±: 95 %, of the sampling "
+        "of images, not of the training seed.",
     )
     table.add_column("metric", no_wrap=True)
     table.add_column("images", justify="right", no_wrap=True)
-    table.add_column("95 %", justify="right", no_wrap=True)
     table.add_column("held-out", justify="right", no_wrap=True)
     table.add_column("expected", justify="right", no_wrap=True)
     table.add_column("")
@@ -38,8 +37,7 @@ def metrics_table(result: dict) -> Table:
         expected = result["expected"].get(key)
         table.add_row(
             escape(f"{name}[{extractor}]"),
-            _figure(result["metrics"][key]["value"]),
-            _interval(result["metrics"][key]),
+            _with_interval(result["metrics"][key]),
             _figure(held_out[key]["value"] if held_out else None),
             _figure(expected),
             meaning,
@@ -47,10 +45,11 @@ def metrics_table(result: dict) -> Table:
     return table
 
 
-def _interval(metric: dict[str, float | None]) -> str:
+def _with_interval(metric: dict[str, float | None]) -> str:
+    figure = _figure(metric["value"])
     if metric["low"] is None:
-        return "-"
-    return f"{_figure(metric['low'])} to {_figure(metric['high'])}"
+        return figure
+    return f"{figure} ± {_figure((metric['high'] - metric['low']) / 2)}"
 
 
 def _figure(value: float | None) -> str:
