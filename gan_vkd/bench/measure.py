@@ -77,6 +77,42 @@ def interleaved(
     }
 
 
+def ranked(
+    calls: dict[str, Call],
+    baseline: str,
+    *,
+    memory: Callable[[int, int], str],
+    quality: Callable[[str], str],
+    rounds: int,
+    patience: float,
+    device: torch.device,
+    bar: Bar,
+) -> list[list[str]]:
+    """Compare calls; a row each, the fastest first.
+
+    Args:
+        calls, baseline, rounds, patience, device, bar: as in `interleaved`.
+        memory: a call's peak bytes and the baseline's → a cell.
+        quality: a call's name → a cell, once all have run.
+
+    Returns:
+        Rows: name, milliseconds, ratio to the baseline, memory, quality, number of calls.
+    """
+    timings = interleaved(calls, baseline, rounds=rounds, patience=patience, device=device, bar=bar)
+    peaks = {name: peak_bytes(call, device) for name, call in calls.items()}
+    return [
+        [
+            name,
+            f"{timing.median * 1e3:.3g} ± {timing.spread * 1e3:.2g}",
+            f"{timing.ratio:.3g}",
+            memory(peaks[name], peaks[baseline]),
+            quality(name),
+            str(len(timing.seconds)),
+        ]
+        for name, timing in sorted(timings.items(), key=lambda item: item[1].ratio)
+    ]
+
+
 def timed(call: Call, device: torch.device) -> float:
     """Seconds of one call, the device's work included."""
     _wait(device)

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import orthogonal
 
-from gan_vkd.bench.measure import interleaved, peak_bytes
-from gan_vkd.bench.table import machine, markdown, milliseconds
+from gan_vkd.bench.measure import ranked
+from gan_vkd.bench.table import machine, markdown
 from gan_vkd.distill.projections import PROJECTIONS
 from gan_vkd.progress import Reporter
 
@@ -45,23 +45,17 @@ def bench_projection(
                 name: _step(module, batch, student_dim, teacher_dim, device)
                 for name, module in modules.items()
             }
-            timings = interleaved(
-                steps, "linear", rounds=rounds, patience=patience, device=device, bar=bar
+            found = ranked(
+                steps,
+                "linear",
+                memory=lambda peak, of_linear: f"{peak / of_linear:.2f}",
+                quality=lambda name, made=modules: _error(made[name]),
+                rounds=rounds,
+                patience=patience,
+                device=device,
+                bar=bar,
             )
-            peaks = {name: peak_bytes(step, device) for name, step in steps.items()}
-            for name in sorted(names, key=lambda name: timings[name].ratio):
-                timing = timings[name]
-                rows.append(
-                    [
-                        f"{student_dim} → {teacher_dim}",
-                        name,
-                        milliseconds(timing.median, timing.spread),
-                        f"{timing.ratio:.3g}",
-                        f"{peaks[name] / peaks['linear']:.2f}",
-                        _error(modules[name]),
-                        str(len(timing.seconds)),
-                    ]
-                )
+            rows += [[f"{student_dim} → {teacher_dim}", *row] for row in found]
     header = ["ds → dt", "projection", "ms", "x linear", "memory x linear", "error", "calls"]
     return f"{markdown(header, rows)}\n\nBatch {batch}, {machine(device)}. {_LEGEND}"
 

@@ -21,11 +21,6 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join([line(header), line(rule), *(line(row) for row in rows)])
 
 
-def milliseconds(seconds: float, spread: float) -> str:
-    """`12.3 ± 0.4`."""
-    return f"{seconds * 1e3:.3g} ± {spread * 1e3:.2g}"
-
-
 def machine(device: torch.device) -> str:
     """Where a table was made, in one line."""
     if device.type == "cuda":

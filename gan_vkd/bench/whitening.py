@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import torch
 
-from gan_vkd.bench.measure import interleaved, peak_bytes
-from gan_vkd.bench.table import machine, markdown, milliseconds
+from gan_vkd.bench.measure import ranked
+from gan_vkd.bench.table import machine, markdown
 from gan_vkd.distill.normalise import NORMALISATIONS, WhitenDataset
 from gan_vkd.progress import Reporter
 
@@ -39,23 +39,17 @@ def bench_whitening(
             features = _features(batch, dim, device)
             functions = {name: _function(name, features) for name in names}
             calls = {name: _call(function, features) for name, function in functions.items()}
-            timings = interleaved(
-                calls, "layernorm", rounds=rounds, patience=patience, device=device, bar=bar
+            found = ranked(
+                calls,
+                "layernorm",
+                memory=lambda peak, _: f"{peak / 2**20:.1f}",
+                quality=lambda name, x=features, made=functions: _spread(made[name](x)),
+                rounds=rounds,
+                patience=patience,
+                device=device,
+                bar=bar,
             )
-            peaks = {name: peak_bytes(call, device) for name, call in calls.items()}
-            for name in sorted(names, key=lambda name: timings[name].ratio):
-                timing = timings[name]
-                rows.append(
-                    [
-                        f"{batch} x {dim}",
-                        name,
-                        milliseconds(timing.median, timing.spread),
-                        f"{timing.ratio:.3g}",
-                        f"{peaks[name] / 2**20:.1f}",
-                        _spread(functions[name](features)),
-                        str(len(timing.seconds)),
-                    ]
-                )
+            rows += [[f"{batch} x {dim}", *row] for row in found]
     header = ["B x dt", "normalise", "ms", "x layernorm", "peak MiB", "σ₁ / σᵣ", "calls"]
     return f"{markdown(header, rows)}\n\n{machine(device)}. {_LEGEND}"
 
@@ -76,7 +70,7 @@ def _features(batch: int, dim: int, device: torch.device) -> torch.Tensor:
 
 def _function(name: str, features: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     if name == "whiten-dataset":
-        rank = min(features.shape[1] // 8, len(features) - 1)
+        rank = max(1, min(features.shape[1] // 8, len(features) - 1))
         return WhitenDataset.fit([features], rank)
     return _polar if name == "by svd" else NORMALISATIONS[name]()
 

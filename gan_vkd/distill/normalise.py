@@ -4,7 +4,7 @@ All but `none` scale the targets so that their mean squared entry is 1. `centred
 the targets' mean is removed; the student's features are then centred over the batch too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -46,40 +46,7 @@ class LayerNorm(nn.Module):
         return F.layer_norm(features, features.shape[1:])
 
 
-class _BatchWhitening(nn.Module):
-    """Whitening over the batch, on the smaller side: B x B for B ≤ dt, else dt x dt.
-
-    Both sides give the same, since f(ZZᵀ) Z = Z f(ZᵀZ). Computed in `precision` at least.
-    """
-
-    centred = True
-    precision = torch.float64
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """[B, dt] → [B, dt] of the same type, mean squared entry 1; zeros if all rows are alike.
-
-        Raises:
-            ValueError: for a batch of one, whose centred features are zero.
-        """
-        batch, dim = features.shape
-        if batch < 2:
-            raise ValueError("whitening over the batch needs at least 2 images, got 1")
-        with torch.autocast(features.device.type, enabled=False):
-            z = features.to(torch.promote_types(features.dtype, self.precision))
-            z = z - z.mean(dim=0)
-            if batch <= dim:
-                whitened = self.inverse_root(z @ z.T) @ z
-            else:
-                whitened = z @ self.inverse_root(z.T @ z)
-            mean_square = whitened.square().mean().clamp_min(TINY)
-            return (whitened * mean_square.rsqrt()).to(features.dtype)
-
-    def inverse_root(self, gram: torch.Tensor) -> torch.Tensor:
-        """Positive semi-definite [N, N] → gram^(-1/2) on what counts of it, to any scale."""
-        raise NotImplementedError
-
-
-class Whiten(_BatchWhitening):
+class Whiten(nn.Module):
     """Whitening over the batch (V_kD supplement, eq. 5): the polar factor of the centred features.
 
     With Zc = U S Vᵀ the target is U Vᵀ times √(B·dt/r), r the number of singular values kept.
@@ -91,18 +58,23 @@ class Whiten(_BatchWhitening):
       the teacher's similarities between images are gone.
     * Rank-deficient or constant features, near-identical images: squared singular values below
       `CUT` of their mean are dropped, not blown up; the above then holds on what is left.
-      Constant channels give zeros.
+      Constant channels and images that are all alike give zeros.
+
+    Computed on the smaller side, B x B or dt x dt, in float64.
     """
 
-    def inverse_root(self, gram: torch.Tensor) -> torch.Tensor:
-        """By eigenvalues; the small ones are dropped."""
-        values, vectors = torch.linalg.eigh(gram)
-        kept = values > CUT * values.mean()
-        vectors, values = vectors[:, kept], values[kept]
-        return (vectors * values.rsqrt()) @ vectors.T
+    centred = True
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """[B, dt] → [B, dt] of the same type, mean squared entry 1.
+
+        Raises:
+            ValueError: for a batch of one, whose centred features are zero.
+        """
+        return _whitened(features, _root_by_eigenvalues, torch.float64)
 
 
-class WhitenIterative(_BatchWhitening):
+class WhitenIterative(nn.Module):
     """Whitening over the batch by Newton-Schulz iterations (IterNorm: Huang et al., CVPR 2019).
 
     With G the Gram matrix over its trace, Y = G and P = I, ten times
@@ -117,20 +89,30 @@ class WhitenIterative(_BatchWhitening):
     * B > dt, the channels' correlation has no tiny eigenvalue: as `Whiten`, decorrelated.
     * B ≤ dt: as `Whiten`, a simplex, if no direction of the B - 1 is tiny.
     * Rank-deficient, near-identical: weak directions fade in the measure of their variance,
-      where `Whiten` cuts them. Constant channels give zeros.
+      where `Whiten` cuts them. Constant channels and images that are all alike give zeros.
+
+    Computed on the smaller side, B x B or dt x dt; fp32 is enough for products.
 
     Args:
         iterations: of them.
     """
 
-    precision = torch.float32  # products alone do not need more
+    centred = True
 
     def __init__(self, iterations: int = 10):
         super().__init__()
         self.iterations = iterations
 
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """[B, dt] → [B, dt] of the same type, mean squared entry 1.
+
+        Raises:
+            ValueError: for a batch of one, whose centred features are zero.
+        """
+        return _whitened(features, self.inverse_root, torch.float32)
+
     def inverse_root(self, gram: torch.Tensor) -> torch.Tensor:
-        """By products."""
+        """Positive semi-definite [N, N] → (gram / its trace)^(-1/2), weak directions faded."""
         gram = gram / gram.trace().clamp_min(TINY)
         identity = torch.eye(len(gram)).to(gram)
         root = identity
@@ -138,6 +120,33 @@ class WhitenIterative(_BatchWhitening):
             correction = (3 * identity - root @ gram) / 2
             gram, root = gram @ correction, correction @ root
         return root
+
+
+def _whitened(
+    features: torch.Tensor,
+    inverse_root: Callable[[torch.Tensor], torch.Tensor],
+    precision: torch.dtype,
+) -> torch.Tensor:
+    """Centred features times G^(-1/2), G their Gram matrix on the smaller side; any scale of it.
+
+    Both sides give the same, since f(ZZᵀ) Z = Z f(ZᵀZ). In `precision` at least.
+    """
+    batch, dim = features.shape
+    if batch < 2:
+        raise ValueError("whitening over the batch needs at least 2 images, got 1")
+    with torch.autocast(features.device.type, enabled=False):
+        z = features.to(torch.promote_types(features.dtype, precision))
+        z = z - z.mean(dim=0)
+        whitened = inverse_root(z @ z.T) @ z if batch <= dim else z @ inverse_root(z.T @ z)
+        mean_square = whitened.square().mean().clamp_min(TINY)
+        return (whitened * mean_square.rsqrt()).to(features.dtype)
+
+
+def _root_by_eigenvalues(gram: torch.Tensor) -> torch.Tensor:
+    values, vectors = torch.linalg.eigh(gram)
+    kept = values > CUT * values.mean()
+    vectors, values = vectors[:, kept], values[kept]
+    return (vectors * values.rsqrt()) @ vectors.T
 
 
 class WhitenDataset(nn.Module):

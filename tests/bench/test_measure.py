@@ -1,36 +1,46 @@
 import math
-import time
 
 import pytest
 import torch
 
-from gan_vkd.bench.measure import interleaved, peak_bytes, standing_bytes
+from gan_vkd.bench import measure
+from gan_vkd.bench.measure import interleaved, peak_bytes, standing_bytes, timed
 from gan_vkd.bench.table import markdown
 from gan_vkd.progress import QUIET
 
 CPU = torch.device("cpu")
 
 
-def test_all_cases_take_turns_and_a_slow_one_sits_out():
+def test_all_cases_take_turns_and_a_slow_one_sits_out(monkeypatch):
     order = []
+    takes = {"a": 1.0, "slow": 20.0, "b": 2.0}
 
-    def case(name: str, seconds: float):
-        def call():
-            order.append(name)
-            time.sleep(seconds)
+    def by_the_book(call, device):
+        call()
+        return takes[order[-1]]
 
-        return call
-
-    cases = {"a": case("a", 0.001), "slow": case("slow", 0.02), "b": case("b", 0.001)}
+    monkeypatch.setattr(measure, "timed", by_the_book)
+    cases = {name: lambda name=name: order.append(name) for name in takes}
     with QUIET.bar("", 12) as bar:
-        timings = interleaved(cases, "a", rounds=4, patience=0.03, device=CPU, bar=bar)
+        timings = interleaved(cases, "a", rounds=4, patience=30, device=CPU, bar=bar)
     assert order[:3] == ["a", "slow", "b"]  # warm-up
     assert order[3:6] == ["a", "slow", "b"]
     assert order[6:9] == ["slow", "b", "a"]
     assert [len(timings[name].seconds) for name in cases] == [4, 2, 4]
-    assert timings["a"].ratio == 1
-    assert timings["slow"].ratio > 2
-    assert timings["slow"].median >= 0.02
+    assert [timings[name].ratio for name in cases] == [1, 20, 2]
+    assert timings["slow"].median == 20
+
+
+def test_patience_of_nothing_still_measures_once():
+    with QUIET.bar("", 4) as bar:
+        cases = {"a": lambda: None, "b": lambda: None}
+        timings = interleaved(cases, "a", rounds=2, patience=0, device=CPU, bar=bar)
+    assert [len(timings[name].seconds) for name in cases] == [2, 1]
+    assert timings["b"].spread == 0
+
+
+def test_a_call_takes_time():
+    assert timed(lambda: torch.ones(10), CPU) > 0
 
 
 def test_peak_memory_counts_what_lives_at_once():
