@@ -73,7 +73,7 @@ def compute_metrics(
     if fewest < nearest_k + 2:
         raise GanVkdError(
             f"{fewest} images are too few for k = {nearest_k}: at least {nearest_k + 2} on each "
-            "side (more images, or --set evaluation.nearest_k)"
+            "side (more images, or a smaller --nearest-k)"
         )
     for features in (judged.features, reference.features):
         if not torch.isfinite(features).all():
