@@ -1,10 +1,44 @@
 """The Fréchet distance between two Gaussians (Heusel et al., NeurIPS 2017)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 CHUNK = 4_096  # rows that are float64 at once
 ROUNDING = 10 * np.finfo(np.float64).eps  # of an eigenvalue, as a share of the largest
 TOLERANCE = 1e-9  # of the traces: what the fast form may be off by
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A mean [d] and a factor A [r, d] of the covariance AᵀA, float64; r is at least its rank."""
+
+    mean: np.ndarray
+    factor: np.ndarray
+
+    @classmethod
+    def of_features(cls, features: np.ndarray) -> "Gaussian":
+        """Fitted to features [N, d], N ≥ 2; where N ≤ d they are the factor, but for a scale."""
+        count, dim = features.shape
+        if count > dim:
+            return cls.of_moments(*moments(features))
+        mean = features.mean(axis=0, dtype=np.float64)
+        return cls(mean, (features - mean) / np.sqrt(count - 1))
+
+    @classmethod
+    def of_moments(cls, mean: np.ndarray, covariance: np.ndarray) -> "Gaussian":
+        """With a mean [d] and a positive semi-definite covariance [d, d]."""
+        try:
+            factor = np.linalg.cholesky(covariance).T
+        except np.linalg.LinAlgError:  # singular
+            values, vectors = np.linalg.eigh(covariance)
+            factor = np.sqrt(values.clip(min=0))[:, None] * vectors.T
+        return cls(mean, factor)
+
+    @property
+    def total_variance(self) -> float:
+        """The covariance's trace."""
+        return float(np.square(self.factor).sum())
 
 
 def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -32,31 +66,34 @@ def frechet_distance(
         The squared distance, ≥ 0 up to rounding: what is called FID on Inception features.
     """
     mu1, sigma1, mu2, sigma2 = (np.asarray(a, np.float64) for a in (mu1, sigma1, mu2, sigma2))
-    difference, traces = mu1 - mu2, np.trace(sigma1) + np.trace(sigma2)
-    return float(difference @ difference + traces - 2 * _trace_of_root(sigma1, sigma2, traces))
+    gaussians = Gaussian.of_moments(mu1, sigma1), Gaussian.of_moments(mu2, sigma2)
+    return frechet_and_transport(*gaussians)[0]
 
 
-def _trace_of_root(sigma1: np.ndarray, sigma2: np.ndarray, traces: float) -> float:
-    """The trace of (Σ1 Σ2)^½: the sum of the singular values of A1 A2ᵀ with Σi = AiᵀAi.
+def frechet_and_transport(first: Gaussian, second: Gaussian) -> tuple[float, np.ndarray]:
+    """The squared distance, and the optimal transport's map from the first to the second.
 
-    They are the roots of the eigenvalues of A1 Σ2 A1ᵀ, which cost half of it; but a root makes
-    much of the rounding of eigenvalues near zero. Where that could be seen, the singular values
-    themselves are taken.
+    With Σi = AiᵀAi the trace of (Σ1 Σ2)^½ is the sum of the singular values S of A2 A1ᵀ = U S Vᵀ,
+    and the map is A2ᵀ U S⁻¹ Uᵀ A2, where Σ1 is singular on its range. S² and U are eigenvalues and
+    eigenvectors of A2 Σ1 A2ᵀ, which cost less; but a root makes much of the rounding of
+    eigenvalues near zero. Where that could be seen, the singular values themselves are taken.
+
+    Returns:
+        The distance, and B [r, d] with the map BᵀB.
     """
-    try:
-        first = np.linalg.cholesky(sigma1).T
-    except np.linalg.LinAlgError:  # singular
-        first = _root(sigma1)
-    values = np.linalg.eigvalsh(first @ sigma2 @ first.T).clip(min=0)
-    error = ROUNDING * values[-1]
+    difference = first.mean - second.mean
+    traces = first.total_variance + second.total_variance
+    cross = second.factor @ first.factor.T
+    squares, vectors = np.linalg.eigh(cross @ cross.T)
+    squares = squares.clip(min=0)
+    error = ROUNDING * squares[-1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        of_roots = np.fmin(np.sqrt(error), error / (2 * np.sqrt(values)))
+        of_roots = np.fmin(np.sqrt(error), error / (2 * np.sqrt(squares)))
     if of_roots.sum() <= TOLERANCE * traces:
-        return np.sqrt(values).sum()
-    return np.linalg.norm(first @ _root(sigma2).T, ord="nuc")
-
-
-def _root(sigma: np.ndarray) -> np.ndarray:
-    """A with AᵀA = Σ."""
-    values, vectors = np.linalg.eigh(sigma)
-    return np.sqrt(values.clip(min=0))[:, None] * vectors.T
+        singular = np.sqrt(squares)
+        kept = squares > len(squares) * np.finfo(np.float64).eps * squares[-1]
+    else:
+        vectors, singular, _ = np.linalg.svd(cross, full_matrices=False)
+        kept = singular > max(cross.shape) * np.finfo(np.float64).eps * singular[0]
+    root = (vectors[:, kept].T @ second.factor) * singular[kept, None] ** -0.5
+    return float(difference @ difference + traces - 2 * singular.sum()), root

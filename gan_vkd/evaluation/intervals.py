@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from gan_vkd.evaluation.frechet import Gaussian
+
 NORMAL = 1.96  # standard errors on either side of a 95 % interval
 CHUNK = 4_096  # rows of a block
 
@@ -18,11 +20,7 @@ def of_mean(values: np.ndarray) -> float:
 
 
 def frechet_standard_error(
-    features: np.ndarray,
-    mu1: np.ndarray,
-    sigma1: np.ndarray,
-    mu2: np.ndarray,
-    sigma2: np.ndarray,
+    features: np.ndarray, first: Gaussian, second: Gaussian, transport: np.ndarray
 ) -> float:
     """By the influence function of the squared Fréchet distance, the second Gaussian held fixed.
 
@@ -30,24 +28,18 @@ def frechet_standard_error(
 
         2 (μ1 - μ2)·(x - μ1) + (x - μ1)ᵀ (I - T) (x - μ1) - tr (I - T) Σ1
 
-    with T = A2ᵀ (A2 Σ1 A2ᵀ)^(-½) A2, Σ2 = A2ᵀA2, the optimal transport's map from the first
-    Gaussian to the second. Where Σ1 is singular, the inverse is taken on its range.
+    with T the optimal transport's map from the first Gaussian to the second.
 
     Args:
         features: [N, d] of the first set.
-        mu1, sigma1: its mean and covariance.
-        mu2, sigma2: the other's.
+        first, second: the Gaussians.
+        transport: B [r, d] with T = BᵀB, of `frechet_and_transport`.
     """
-    values, vectors = np.linalg.eigh(sigma2)
-    second = np.sqrt(values.clip(min=0))[:, None] * vectors.T
-    values, vectors = np.linalg.eigh(second @ sigma1 @ second.T)
-    kept = values > len(values) * np.finfo(np.float64).eps * values[-1]
-    scaled = (vectors[:, kept].T @ second) * values[kept, None] ** -0.25  # T = scaledᵀ scaled
     influence = []
     for start in range(0, len(features), CHUNK):
-        centred = features[start : start + CHUNK] - mu1
-        stretched = np.square(centred).sum(axis=1) - np.square(centred @ scaled.T).sum(axis=1)
-        influence.append(2 * centred @ (mu1 - mu2) + stretched)
+        centred = features[start : start + CHUNK] - first.mean
+        stretched = np.square(centred).sum(axis=1) - np.square(centred @ transport.T).sum(axis=1)
+        influence.append(2 * centred @ (first.mean - second.mean) + stretched)
     return of_mean(np.concatenate(influence))
 
 

@@ -28,6 +28,9 @@ class Neighbourhoods:
         balls: int64 [M]: for each generated image, the real balls that it is strictly inside.
         hits: int64 [N]: for each real ball, the generated images strictly inside.
         recalled: bool [N]: real images strictly inside some generated image's ball.
+        clipped_balls: int64 [M]: for each generated image, the real balls that it is inside or on
+            the edge of, once no ball is wider than the median one.
+        clipped_crowd: int64 [N]: the same for each real image and the other ones' balls.
     """
 
     k: int
@@ -36,6 +39,8 @@ class Neighbourhoods:
     balls: np.ndarray
     hits: np.ndarray
     recalled: np.ndarray
+    clipped_balls: np.ndarray
+    clipped_crowd: np.ndarray
 
 
 def neighbourhoods(
@@ -71,15 +76,26 @@ def neighbourhoods(
     ours, theirs = _Points(real, centre, device), _Points(fake, centre, device)
     steps = sum(p.chunks * (p.chunks + 1) // 2 for p in (ours, theirs))
     with reporter.bar("Neighbours", steps + ours.chunks * theirs.chunks) as bar:
-        real_radii, fake_radii = (_radii(points, k, bar) for points in (ours, theirs))
-        balls = np.zeros(len(fake), np.int64)
+        nearest = _nearest(ours, min(k + SPARE, len(real) - 1), bar)
+        real_radii = _radii(ours, k, *nearest)
+        clipped_radii = np.minimum(real_radii, _squared_median(real_radii))
+        crowd = _crowd(ours, clipped_radii, *nearest)
+        nearest = _nearest(theirs, min(k + SPARE, len(fake) - 1), bar)
+        fake_radii = _radii(theirs, k, *nearest)
+        balls, clipped_balls = np.zeros((2, len(fake)), np.int64)
         hits = np.zeros(len(real), np.int64)
         recalled = np.zeros(len(real), bool)
-        for i, j, in_real, in_fake in _inside(ours, theirs, real_radii, fake_radii, bar):
-            hits += np.bincount(i[in_real], minlength=len(real))
-            balls += np.bincount(j[in_real], minlength=len(fake))
-            recalled[i[in_fake]] = True
-    return Neighbourhoods(k, real_radii, fake_radii, balls, hits, recalled)
+        for i, j, least, most in _close(ours, theirs, real_radii, fake_radii, bar):
+            pairs = _Pairs(ours, i, theirs, j, least, most)
+            inside = pairs.below(real_radii[i])
+            hits += np.bincount(i[inside], minlength=len(real))
+            balls += np.bincount(j[inside], minlength=len(fake))
+            recalled[i[pairs.below(fake_radii[j])]] = True
+            clipped = pairs.at_most(clipped_radii[i])
+            clipped_balls += np.bincount(j[clipped], minlength=len(fake))
+    return Neighbourhoods(
+        k, real_radii, fake_radii, balls, hits, recalled, clipped_balls, crowd
+    )
 
 
 class _Points:
@@ -125,12 +141,50 @@ def _exact(first: _Points, i: np.ndarray, second: _Points, j: np.ndarray) -> np.
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def _radii(points: _Points, k: int, bar: Bar) -> np.ndarray:
-    """Squared distance of each point to its k-th nearest other one, float64 [N]."""
-    count, dim = points.features.shape
-    values, others = _nearest(points, min(k + SPARE, count - 1), bar)
+class _Pairs:
+    """Pairs (i, j) whose squared distances are known to be in [least, most].
+
+    Comparisons are exact: a pair that its bounds do not settle is computed again in float64.
+    """
+
+    def __init__(
+        self,
+        first: _Points,
+        i: np.ndarray,
+        second: _Points,
+        j: np.ndarray,
+        least: np.ndarray,
+        most: np.ndarray,
+    ):
+        self.first, self.i, self.second, self.j = first, i, second, j
+        self.least, self.most = least, most
+
+    def below(self, radii: np.ndarray) -> np.ndarray:
+        """Whether each squared distance is < its radius."""
+        self._settle((self.least < radii) & (radii <= self.most))
+        return self.most < radii
+
+    def at_most(self, radii: np.ndarray) -> np.ndarray:
+        """Whether each squared distance is <= its radius."""
+        self._settle((self.least <= radii) & (radii < self.most))
+        return self.most <= radii
+
+    def _settle(self, unsure: np.ndarray) -> None:
+        found = _exact(self.first, self.i[unsure], self.second, self.j[unsure])
+        self.least[unsure] = self.most[unsure] = found
+
+
+def _radii(points: _Points, k: int, values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Squared distance of each point to its k-th nearest other one, float64 [N].
+
+    Args:
+        points: N of them.
+        k: as in k-th.
+        values, others: what `_nearest` found.
+    """
+    count = len(points.features)
     kth = values[:, k - 1 : k]
-    slack = 2 * _slack(dim) * (3 * points.norms[:, None] + 2 * kth.clip(min=0))  # of a near pair
+    slack = 2 * _slack_near(points, kth.clip(min=0))
     surely = values < kth - slack
     unsure = ~surely & (values <= kth + slack)
     rows, columns = np.nonzero(unsure)
@@ -139,10 +193,53 @@ def _radii(points: _Points, k: int, bar: Bar) -> np.ndarray:
     left = k - surely.sum(axis=1)  # of the unsure ones, this one is the k-th
     radii = np.take_along_axis(np.sort(distances, axis=1), left[:, None] - 1, axis=1)[:, 0]
     for row in np.flatnonzero(unsure[:, -1]) if values.shape[1] < count - 1 else ():
-        everyone = np.delete(np.arange(count), row)  # more near-ties than candidates
-        distances = _exact(points, np.full(count - 1, row), points, everyone)
-        radii[row] = np.partition(distances, k - 1)[k - 1]
+        radii[row] = np.partition(_to_others(points, row)[0], k - 1)[k - 1]  # too many near-ties
     return radii
+
+
+def _crowd(
+    points: _Points, radii: np.ndarray, values: np.ndarray, others: np.ndarray
+) -> np.ndarray:
+    """For each point the other points' balls that it is inside or on the edge of, int64 [N].
+
+    Args:
+        points: N of them.
+        radii: squared, none above the k-th neighbour's.
+        values, others: what `_nearest` found.
+    """
+    count, candidates = values.shape
+    rows = np.arange(count).repeat(candidates)
+    slack = _slack(points.features.shape[1]) * (points.norms[rows] + points.norms[others.ravel()])
+    pairs = _Pairs(
+        points, rows, points, others.ravel(), values.ravel() - slack, values.ravel() + slack
+    )
+    inside = pairs.at_most(radii[rows])
+    more = values[:, -1] - _slack_near(points, radii[:, None])[:, 0] <= radii
+    if candidates == count - 1:
+        more[:] = False
+    crowd = np.bincount(others.ravel()[inside & ~more[rows]], minlength=count)
+    for row in np.flatnonzero(more):  # others than the candidates may be inside
+        distances, everyone = _to_others(points, row)
+        crowd[everyone[distances <= radii[row]]] += 1
+    return crowd
+
+
+def _slack_near(points: _Points, reach: np.ndarray) -> np.ndarray:
+    """`_slack`'s bound for pairs of a point and any within the squared distance `reach` [N, 1]."""
+    dim = points.features.shape[1]
+    return _slack(dim) * (3 * points.norms[:, None] + 2 * reach)  # |y|² <= 2 |x|² + 2 |x - y|²
+
+
+def _to_others(points: _Points, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """One point's squared distances to all others, and which those are."""
+    everyone = np.delete(np.arange(len(points.features)), row)
+    return _exact(points, np.full(len(everyone), row), points, everyone), everyone
+
+
+def _squared_median(squared: np.ndarray) -> float:
+    """The square of the median of non-negative numbers whose squares are given."""
+    low, high = np.sort(squared)[[(len(squared) - 1) // 2, len(squared) // 2]]
+    return low if low == high else ((low**0.5 + high**0.5) / 2) ** 2
 
 
 def _nearest(points: _Points, count: int, bar: Bar) -> tuple[np.ndarray, np.ndarray]:
@@ -155,11 +252,7 @@ def _nearest(points: _Points, count: int, bar: Bar) -> tuple[np.ndarray, np.ndar
     others = torch.zeros((size, count), dtype=torch.int64, device=points.device)
 
     def update(rows: slice, block: torch.Tensor, start: int) -> None:
-        found, columns = block.topk(min(count, block.shape[1]), dim=1, largest=False)
-        found = torch.cat([values[rows], found], dim=1)
-        columns = torch.cat([others[rows], columns + start], dim=1)
-        values[rows], chosen = found.topk(count, dim=1, largest=False)
-        others[rows] = columns.gather(1, chosen)
+        values[rows], others[rows] = _smallest(values[rows], others[rows], block, start, count)
 
     for a in range(points.chunks):
         start_a, x, x_norms = points.chunk(a)
@@ -175,13 +268,31 @@ def _nearest(points: _Points, count: int, bar: Bar) -> tuple[np.ndarray, np.ndar
     return values.cpu().numpy().astype(np.float64), others.cpu().numpy()
 
 
-def _inside(
+def _smallest(
+    values: torch.Tensor, others: torch.Tensor, block: torch.Tensor, start: int, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `count` smallest, as far as there are, of `values` [B, n] and `block`'s [B, C] columns.
+
+    Args:
+        values: squared distances found so far.
+        others: the points they lead to.
+        block: more of them, to the points from `start` on.
+        start, count: as above.
+    """
+    found, columns = block.topk(min(count, block.shape[1]), dim=1, largest=False)
+    found = torch.cat([values, found], dim=1)
+    columns = torch.cat([others, columns + start], dim=1)
+    values, chosen = found.topk(min(count, found.shape[1]), dim=1, largest=False)
+    return values, columns.gather(1, chosen)
+
+
+def _close(
     real: _Points, fake: _Points, real_radii: np.ndarray, fake_radii: np.ndarray, bar: Bar
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Pairs of a real i and a generated j that share a ball, block by block.
+    """Pairs of a real i and a generated j that may share a ball, block by block.
 
     Yields:
-        i, j, whether j is inside i's ball, whether i is inside j's.
+        i, j, and bounds of their squared distances.
     """
     slack = _slack(real.features.shape[1])
 
@@ -199,24 +310,49 @@ def _inside(
             i, j = (least <= widest).nonzero(as_tuple=True)
             least = least[i, j].double().cpu().numpy()
             i, j = i.cpu().numpy() + start_a, j.cpu().numpy() + start_b
-            most = least + 2 * slack * (real.norms[i] + fake.norms[j])
-            yield i, j, *_decide(real, i, fake, j, least, most, real_radii[i], fake_radii[j])
+            yield i, j, least, least + 2 * slack * (real.norms[i] + fake.norms[j])
             bar.advance(1)
 
 
-def _decide(
-    real: _Points,
-    i: np.ndarray,
-    fake: _Points,
-    j: np.ndarray,
-    least: np.ndarray,
-    most: np.ndarray,
-    *radii: np.ndarray,
-) -> list[np.ndarray]:
-    """Whether each pair's squared distance, between `least` and `most`, is below each radius."""
-    unsure = np.zeros(len(i), bool)
-    for radius in radii:
-        unsure |= (least < radius) & (radius <= most)
-    distances = np.where(unsure, 0.0, most)
-    distances[unsure] = _exact(real, i[unsure], fake, j[unsure])
-    return [distances < radius for radius in radii]
+def nearest(
+    queries: np.ndarray,
+    among: np.ndarray,
+    count: int,
+    *,
+    device: torch.device | str = "cpu",
+    reporter: Reporter = QUIET,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each query's nearest points of another set.
+
+    Args:
+        queries: [Q, d], float32 or float64.
+        among: [N, d].
+        count: how many of them, at most N.
+        device: where blocks are computed.
+        reporter: shows a bar.
+
+    Returns:
+        Distances float64 [Q, count], ascending, and the points' indices int64 [Q, count].
+    """
+    centre = among.mean(axis=0, dtype=np.float64).astype(np.float32)
+    device = torch.device(device)
+    ours, theirs = _Points(queries, centre, device), _Points(among, centre, device)
+    candidates = min(count + SPARE, len(among))
+    found = []
+    with reporter.bar("Nearest images", ours.chunks * theirs.chunks) as bar:
+        for a in range(ours.chunks):
+            start_a, x, x_norms = ours.chunk(a)
+            values = torch.empty(len(x), 0, device=device)
+            others = torch.empty(len(x), 0, dtype=torch.int64, device=device)
+            for b in range(theirs.chunks):
+                start_b, y, y_norms = theirs.chunk(b)
+                block = torch.addmm(y_norms, x, y.T, alpha=-2).add_(x_norms[:, None])
+                values, others = _smallest(values, others, block, start_b, candidates)
+                bar.advance(1)
+            j = others.cpu().numpy()
+            i = np.arange(start_a, start_a + len(x)).repeat(candidates)
+            squared = _exact(ours, i, theirs, j.ravel()).reshape(j.shape)
+            order = np.argsort(squared, axis=1, kind="stable")[:, :count]
+            found.append([np.take_along_axis(part, order, axis=1) for part in (squared, j)])
+    squared, indices = (np.concatenate(column) for column in zip(*found, strict=True))
+    return np.sqrt(squared), indices

@@ -4,7 +4,7 @@ import torch
 from scipy.linalg import sqrtm
 
 from gan_vkd.evaluation import frechet, frechet_distance
-from gan_vkd.evaluation.frechet import moments
+from gan_vkd.evaluation.frechet import Gaussian, frechet_and_transport, moments
 
 
 def sample(count: int, dim: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -46,6 +46,8 @@ def test_low_rank_covariances_against_singular_values(rank):
     expected = ((mu1 - mu2) ** 2).sum() + traces - 2 * overlap
     found = frechet_distance(mu1, sigma1, mu2, sigma2)
     assert found == pytest.approx(expected, abs=1e-8 * traces)
+    of_features, _ = frechet_and_transport(*map(Gaussian.of_features, (first, second)))
+    assert of_features == pytest.approx(expected, abs=1e-9 * traces)
     assert frechet_distance(mu1, sigma1, mu1, sigma1) == pytest.approx(0, abs=1e-8 * traces)
 
 
@@ -69,3 +71,27 @@ def test_moments_are_unbiased_and_float64(monkeypatch):
     mu, sigma = moments(x)
     assert mu.dtype == sigma.dtype == np.float64
     assert np.allclose(sigma, np.cov(x.astype(np.float64), rowvar=False))
+
+
+@pytest.mark.parametrize("count", [40, 200])
+def test_the_map_transports_one_gaussian_to_the_other(count):
+    """T Σ1 T = Σ2, for covariances of full rank and, on the range of the first, for others."""
+    first, second = (Gaussian.of_features(sample(count, 60, seed)) for seed in (0, 1))
+    _, root = frechet_and_transport(second, first)
+    transport = root.T @ root
+    sigma1, sigma2 = (g.factor.T @ g.factor for g in (first, second))
+    if count > 60:
+        assert np.allclose(transport @ sigma2 @ transport, sigma1, atol=1e-8 * np.trace(sigma1))
+    along = first.factor.T @ np.linalg.pinv(first.factor.T)  # projects on the range of Σ1
+    assert np.allclose(along @ transport @ along, transport, atol=1e-6)
+
+
+def test_fewer_images_than_dimensions_take_no_covariance():
+    """Against the d x d form; one set small, both small."""
+    small, other = sample(30, 200, 0), sample(900, 200, 1)
+    for pair in ((small, other), (other, small), (small, small[::2])):
+        found, _ = frechet_and_transport(*map(Gaussian.of_features, pair))
+        traces = sum(np.trace(moments(x)[1]) for x in pair)
+        expected = frechet_distance(*moments(pair[0]), *moments(pair[1]))
+        assert found == pytest.approx(expected, abs=1e-7 * traces)
+    assert Gaussian.of_features(small).factor.shape == (30, 200)

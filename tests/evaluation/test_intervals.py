@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from gan_vkd.evaluation.frechet import frechet_distance, moments
+from gan_vkd.evaluation.frechet import (
+    Gaussian,
+    frechet_and_transport,
+    frechet_distance,
+    moments,
+)
 from gan_vkd.evaluation.intervals import (
     NORMAL,
     frechet_standard_error,
@@ -20,6 +25,13 @@ def generated(seed: int) -> np.ndarray:
     """From another distribution: away from saturation."""
     stretched = np.random.default_rng(seed).normal(size=(COUNT, DIM)) * [1.2, 0.7, 1.0, 0.9, 0.5]
     return stretched + 0.25
+
+
+def frechet_with_error(
+    fake: np.ndarray, first: Gaussian, second: Gaussian
+) -> tuple[float, float]:
+    distance, transport = frechet_and_transport(first, second)
+    return distance, frechet_standard_error(fake, first, second, transport)
 
 
 def kid(fake: np.ndarray, real: np.ndarray) -> float:
@@ -51,13 +63,15 @@ def test_the_influence_function_is_the_derivative():
         moved[image] += step
         influence.append((distance(moved) - distance(weights)) / step)
     sigma = (fake - mean).T @ (fake - mean) / COUNT
-    found = frechet_standard_error(fake, mean, sigma, *moments(REAL))
+    first = Gaussian.of_moments(mean, sigma)
+    _, found = frechet_with_error(fake, first, Gaussian.of_features(REAL))
     assert found == pytest.approx(of_mean(np.array(influence)), rel=1e-3)
 
 
 def test_the_influence_function_of_fewer_images_than_dimensions():
     fake, real = np.random.default_rng(0).normal(size=(2, 20, 30))
-    assert np.isfinite(frechet_standard_error(fake, *moments(fake), *moments(real)))
+    gaussians = Gaussian.of_features(fake), Gaussian.of_features(real)
+    assert np.isfinite(frechet_with_error(fake, *gaussians)).all()
 
 
 def test_kid_s_term_against_leaving_images_out():
@@ -76,11 +90,11 @@ def test_intervals_hold_the_expected_value():
     head = np.random.default_rng(3).normal(size=(DIM, 6))
     values: dict[str, list] = {}
     errors: dict[str, list] = {}
+    real = Gaussian.of_features(REAL)
     for seed in range(1, 301):
         fake = generated(seed)
-        gaussians = (*moments(fake), *moments(REAL))
         found = {
-            "fid": (frechet_distance(*gaussians), frechet_standard_error(fake, *gaussians)),
+            "fid": frechet_with_error(fake, Gaussian.of_features(fake), real),
             "kid": (kid(fake, REAL), kid_standard_error(fake, REAL)),
         }
         score = isc_features_to_metric(torch.from_numpy(fake @ head), 10)
