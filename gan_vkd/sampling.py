@@ -1,20 +1,16 @@
 """Pictures from an exported generator: grids with class names, walks, single images."""
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from gan_vkd.data.grids import labelled_rows, to_pillow
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.exported import ExportedGenerator, latents
 from gan_vkd.progress import Reporter
-
-CELL = 64  # smallest side of an image in a grid, pixels
-GAP = 2
-ROWS_PER_BLOCK = 25  # more classes than this stand in blocks side by side
 
 
 def class_grid(
@@ -37,7 +33,7 @@ def class_grid(
     classes = _rows(generator, classes)
     labels = torch.tensor(classes).repeat_interleave(columns)
     images = generator.sample(len(labels), labels.tolist(), seed, truncation)
-    return _draw_rows(generator, classes, images)
+    return labelled_rows([generator.class_names[label] for label in classes], images)
 
 
 def interpolation_grid(
@@ -59,7 +55,7 @@ def interpolation_grid(
     walk = ((1 - steps) * angle).sin() * start + (steps * angle).sin() * end
     walk = (walk / angle.sin()).flatten(0, 1)
     images = generator.draw(walk, torch.tensor(classes).repeat_interleave(columns))
-    return _draw_rows(generator, classes, images)
+    return labelled_rows([generator.class_names[label] for label in classes], images)
 
 
 def write_images(
@@ -101,11 +97,6 @@ def write_images(
         raise GanVkdError(f"--out {out}: can't be written ({error})") from None
 
 
-def to_pillow(image: torch.Tensor) -> Image.Image:
-    """uint8 [3, H, W] → a Pillow image."""
-    return Image.fromarray(image.permute(1, 2, 0).numpy())
-
-
 def _rows(generator: ExportedGenerator, classes: Sequence[int] | None) -> list[int]:
     return list(range(len(generator.class_names))) if classes is None else list(classes)
 
@@ -115,30 +106,3 @@ def _folder_names(class_names: tuple[str, ...]) -> list[str]:
     safe = [re.sub(r"[^\w .()+-]", "_", name).strip(". ")[:100] or "class" for name in class_names]
     taken_twice = len({name.lower() for name in safe}) < len(safe)
     return [f"{i:03d} {name}" for i, name in enumerate(safe)] if taken_twice else safe
-
-
-def _draw_rows(
-    generator: ExportedGenerator, classes: list[int], images: torch.Tensor
-) -> Image.Image:
-    """uint8 [rows · columns, 3, S, S] → a picture, rows in blocks side by side if many."""
-    size = generator.image_size
-    scale = max(1, math.ceil(CELL / size))
-    cell = size * scale
-    columns = len(images) // len(classes)
-    font = ImageFont.load_default(size=14)
-    names = [generator.class_names[label][:24] for label in classes]
-    margin = math.ceil(max(font.getlength(name) for name in names)) + 16
-    blocks = math.ceil(len(classes) / ROWS_PER_BLOCK)
-    rows = math.ceil(len(classes) / blocks)
-    block_width = margin + columns * (cell + GAP) + 8
-    picture = Image.new("RGB", (blocks * block_width, rows * (cell + GAP) + GAP), "white")
-    pen = ImageDraw.Draw(picture)
-    for index, name in enumerate(names):
-        block, row = divmod(index, rows)
-        left, top = block * block_width, GAP + row * (cell + GAP)
-        pen.text((left + margin - 8, top + cell / 2), name, "black", font, anchor="rm")
-        for column in range(columns):
-            image = to_pillow(images[index * columns + column])
-            enlarged = image.resize((cell, cell), Image.Resampling.NEAREST)
-            picture.paste(enlarged, (left + margin + column * (cell + GAP), top))
-    return picture

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,25 +14,34 @@ from gan_vkd.config import EvaluationSettings
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @click.option("--reference", help="train, test or subset of the run's data; or SPEC[:train|test].")
 @click.option("--num", type=click.IntRange(min=2), help="Images judged.  [5000]")
-@click.option("--nearest-k", type=click.IntRange(min=1), help="k of PRDC.  [5]")
+@click.option("--nearest-k", type=click.IntRange(min=1), help="k of neighbourhoods.  [5]")
 @click.option("--json", "json_file", help="Write the figures here too; - for standard output.")
 @click.option(
-    "--extractor", type=click.Choice(["inception", "bundled-1"]), help="Default: at hand."
+    "--extractor", help="inception, bundled-1, or a teacher's spec.  [inception if at hand]"
 )
-@click.option("--inception-weights", type=click.Path(path_type=Path), help="torch-fidelity's file.")
+@click.option("--extractor-weights", type=click.Path(path_type=Path), help="Its file of weights.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the latents.")
+@click.option(
+    "--compare",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    help="Two results (JSON files, or runs) side by side; nothing is judged.",
+)
 @data_root_option
 @device_option
 @quiet_option
+@click.pass_context
 def evaluate(
+    context: click.Context,
     target: Path | None,
     reference: str | None,
     num: int | None,
     nearest_k: int | None,
     json_file: str | None,
     extractor: str | None,
-    inception_weights: Path | None,
+    extractor_weights: Path | None,
     seed: int,
+    compare: tuple[Path, Path] | None,
     data_root: Path | None,
     device: str,
     quiet: bool,
@@ -40,20 +50,26 @@ def evaluate(
 
     TARGET is a run directory (default the newest), or a folder or zip of images.
     """
+    if compare:
+        _refuse_others(context)
+        _compare(*compare, json_file, quiet)
+        return
     target = target or newest(quiet)
     picked, reporter = begin(device, quiet)
-    from rich.console import Console
 
-    from gan_vkd.evaluation import judged
+    from gan_vkd.evaluation import judged, protocol
     from gan_vkd.evaluation.features import load_extractor
-    from gan_vkd.evaluation.report import metrics_table
+    from gan_vkd.evaluation.findings import NOTHING
+    from gan_vkd.evaluation.pictures import nearest_picture
+    from gan_vkd.evaluation.table import metrics_table
     from gan_vkd.paths import replacing
 
     given = {"num": num, "nearest_k": nearest_k}
     given = {name: value for name, value in given.items() if value is not None}
-    loaded = load_extractor(extractor, inception_weights, picked)
-    if judged.is_run(target):
-        result = judged.judge_run(
+    loaded = load_extractor(extractor, extractor_weights, picked)
+    of_run = judged.is_run(target)
+    if of_run:
+        case = judged.case_of_run(
             target,
             reference=reference,
             overrides=given,
@@ -64,23 +80,70 @@ def evaluate(
             reporter=reporter,
         )
     else:
-        result = judged.judge_images(
+        case = judged.case_of_images(
             target,
             reference=reference,
             settings=EvaluationSettings(**given),
             data_root=data_root,
-            extractor=loaded,
             reporter=reporter,
         )
-    text = json.dumps(result, indent=2, allow_nan=False) + "\n"
-    places = [judged.result_path(target, result)] if judged.is_run(target) else []
+    result = protocol.evaluate(
+        case.judged,
+        case.real,
+        origin=case.origin,
+        extractor=loaded,
+        nearest_k=case.nearest_k,
+        reporter=reporter,
+    )
+    picture = nearest_picture(result["copies"], case.judged.images, case.real.training.images)
+    text = _as_text(result)
+    places = [judged.result_path(target, result)] if of_run else []
     if json_file not in (None, "-"):
         places.append(Path(json_file))
     for place in places:
         place.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(place.with_suffix(".nearest.png")) as temporary:
+            picture.save(temporary, "PNG")
         with replacing(place) as temporary:
             temporary.write_text(text)
-        reporter.say(f"Written to {place}")
+        reporter.say(f"Written to {place}, with the nearest training images as .nearest.png")
+    said = [f"- {sentence}" for sentence in result["findings"]] or [NOTHING]
+    _show(metrics_table(result), said, text, json_file, quiet)
+
+
+def _compare(first: Path, second: Path, json_file: str | None, quiet: bool) -> None:
+    from gan_vkd.evaluation.compare import compare
+    from gan_vkd.evaluation.table import comparison_table
+    from gan_vkd.paths import replacing
+
+    compared = compare(first, second)
+    text = _as_text(compared)
+    if json_file not in (None, "-"):
+        with replacing(Path(json_file)) as temporary:
+            temporary.write_text(text)
+    _show(comparison_table(compared), [], text, json_file, quiet)
+
+
+def _refuse_others(context: click.Context) -> None:
+    """Flags that judge say nothing to --compare."""
+    for parameter in context.command.params:
+        name = parameter.name
+        given = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+        if given and name not in ("compare", "json_file", "quiet"):
+            raise click.UsageError(f"--compare judges nothing: drop {parameter.opts[0]}")
+
+
+def _as_text(result: dict) -> str:
+    return json.dumps(result, indent=2, allow_nan=False) + "\n"
+
+
+def _show(table: Any, said: list[str], text: str, json_file: str | None, quiet: bool) -> None:
+    """The table on standard output, or where that is for JSON on standard error."""
+    from rich.console import Console
+
     if json_file == "-":
         click.echo(text, nl=False)
-    Console(stderr=json_file == "-", quiet=quiet and json_file == "-").print(metrics_table(result))
+    console = Console(stderr=json_file == "-", quiet=quiet and json_file == "-")
+    console.print(table)
+    for sentence in said:
+        console.print(sentence, markup=False, highlight=False)

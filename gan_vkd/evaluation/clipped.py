@@ -39,7 +39,7 @@ def compute_clipped(
     """
     found = neighbourhoods(real, fake, nearest_k, device=device, reporter=reporter)
     return {
-        name: float(calibrate(values.mean()))
+        name: calibrate(values.mean())
         for name, (values, calibrate) in clipped_per_image(found).items()
     }
 
@@ -64,11 +64,11 @@ def clipped_per_image(
     return {
         "clipped_density": (
             np.minimum(found.clipped_balls / k, 1),
-            lambda mean: min(max(mean, 0) / of_real, 1.0),
+            lambda mean: float(min(max(mean, 0) / of_real, 1)),
         ),
         "clipped_coverage": (
             np.minimum(found.hits / k, 1),
-            lambda mean: np.searchsorted(expected, mean) / len(expected),
+            lambda mean: float(np.searchsorted(expected, mean) / len(expected)),
         ),
     }
 

@@ -28,15 +28,16 @@ class Extractor:
 
     Attributes:
         name: printed with every figure.
-        weights_sha256: of its weight file.
+        sha256: of its weights and of how images are fed to it.
         device: where it runs, and distances between features are computed.
-        run: uint8 [B, 3, H, W] on any device → (features [B, d], logits [B, classes]).
+        run: uint8 [B, 3, H, W] on any device → features [B, d] and, where it is a classifier, its
+            scores [B, classes].
     """
 
     name: str
-    weights_sha256: str
+    sha256: str
     device: torch.device
-    run: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    run: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
 
 
 @dataclass(frozen=True)
@@ -44,38 +45,40 @@ class Features:
     """What metrics are computed from: features float32 [N, d], logits float32 [N, classes]."""
 
     features: torch.Tensor
-    logits: torch.Tensor
+    logits: torch.Tensor | None = None
+
+    def __getitem__(self, rows: torch.Tensor) -> "Features":
+        """Those of the images at `rows` (int64 [M])."""
+        return Features(self.features[rows], None if self.logits is None else self.logits[rows])
 
 
-def load_extractor(
-    name: str | None, inception_weights: Path | None, device: torch.device
-) -> Extractor:
+def load_extractor(spec: str | None, weights: Path | None, device: torch.device) -> Extractor:
     """Load an extractor.
 
     Args:
-        name: `inception`, `bundled-1`, or None: Inception where its weights are at hand, else
-            `bundled-1`.
-        inception_weights: torch-fidelity's Inception weights; default where torch-fidelity
-            itself would put them.
+        spec: `inception` (torch-fidelity's), `bundled-1`, a teacher's spec (without class scores),
+            or None: Inception where its weights are at hand, else `bundled-1`.
+        weights: a file of weights: of Inception, whose default is where torch-fidelity itself
+            would put them, or of a teacher.
         device: where to run it.
 
     Raises:
-        GanVkdError: weights missing or damaged.
+        GanVkdError: an unknown spec; weights missing or damaged.
     """
     place = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
-    if inception_weights is not None:
-        if not inception_weights.is_file():
-            raise GanVkdError(f"--inception-weights {inception_weights}: no such file")
-        if name == BUNDLED:
-            raise GanVkdError(f"--inception-weights contradicts --extractor {BUNDLED}: drop one")
-        return _inception(inception_weights, device)
-    if name == INCEPTION and not place.is_file():
+    if weights is not None and not weights.is_file():
+        raise GanVkdError(f"--extractor-weights {weights}: no such file")
+    if spec not in (None, INCEPTION, BUNDLED):
+        return _teacher(spec, weights, device)
+    if weights is not None and spec == BUNDLED:
+        raise GanVkdError(f"--extractor-weights contradicts --extractor {BUNDLED}: drop one")
+    if spec == INCEPTION and weights is None and not place.is_file():
         raise GanVkdError(
             f"--extractor {INCEPTION}: its weights are not at {place}: put {INCEPTION_FILE} of "
             f"torch-fidelity's release v0.2.0 there, or use --extractor {BUNDLED}"
         )
-    if name == INCEPTION or (name is None and place.is_file()):
-        return _inception(place, device)
+    if spec == INCEPTION or weights is not None or (spec is None and place.is_file()):
+        return _inception(weights or place, device)
     return _bundled(device)
 
 
@@ -114,8 +117,39 @@ def _inception(path: Path, device: torch.device) -> Extractor:
     return Extractor(INCEPTION, _sha256(path), device, lambda images: network(images.to(device)))
 
 
+def _teacher(spec: str, weights: Path | None, device: torch.device) -> Extractor:
+    from gan_vkd.distill.teachers import load_teacher, teacher_kind
+
+    try:
+        teacher_kind(spec)
+    except GanVkdError:
+        raise GanVkdError(
+            f"--extractor {spec}: unknown: {INCEPTION}, {BUNDLED}, or a teacher of "
+            "gan-vkd teacher list"
+        ) from None
+    try:
+        teacher = load_teacher(spec, weights=weights)
+    except GanVkdError as error:  # the flags have the same endings
+        raise GanVkdError(str(error).replace("--teacher", "--extractor")) from None
+    digest = hashlib.sha256(f"{teacher.image_size}".encode())
+    for name, tensor in (*teacher.named_buffers(), *teacher.network.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().contiguous().numpy().tobytes())
+    teacher.to(device)
+    return Extractor(
+        spec,
+        digest.hexdigest(),
+        device,
+        lambda images: (teacher(to_float(images.to(device))), None),
+    )
+
+
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def content_sha256(images: torch.Tensor) -> str:
+    """The hash of uint8 images [N, 3, H, W], on the CPU."""
+    return hashlib.sha256(images.contiguous().numpy()).hexdigest()
 
 
 def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Reporter) -> Features:
@@ -129,19 +163,28 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
         images: on the CPU.
         what: names the images on the progress bar.
         reporter: told about it.
+
+    Raises:
+        GanVkdError: features that are not finite.
     """
-    content = hashlib.sha256(images.contiguous().numpy()).hexdigest()
-    key = f"{extractor.name} {extractor.weights_sha256} {content} {tuple(images.shape)}"
+    content = content_sha256(images)
+    key = f"{extractor.name} {extractor.sha256} {content} {tuple(images.shape)}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:32]
     entry = cache_dir() / "features" / f"{digest}.safetensors"
     if entry.exists():
         try:
-            return Features(**read_tensors(entry)[0])
+            found = Features(**read_tensors(entry)[0])
+            if len(found.features) == len(images):
+                return found
         except UNREADABLE:
-            reporter.say(f"The feature cache {entry} is damaged: computing it again")
+            pass
+        reporter.say(f"The feature cache {entry} is damaged: computing it again")
     found = _compute(extractor, images, what, reporter)
+    if not torch.isfinite(found.features).all():
+        raise GanVkdError(f"--extractor {extractor.name}: its features of {what} are not finite")
+    tensors = {name: tensor for name, tensor in vars(found).items() if tensor is not None}
     try:
-        write_tensors(entry, {"features": found.features, "logits": found.logits}, {})
+        write_tensors(entry, tensors, {})
     except OSError as error:
         reporter.say(f"The feature cache {entry.parent} can't be written ({error})")
     return found
@@ -150,9 +193,10 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
 @torch.no_grad()
 def _compute(extractor: Extractor, images: torch.Tensor, what: str, reporter: Reporter) -> Features:
     parts = images.split(BATCH)
-    pairs = [
-        tuple(tensor.float().cpu() for tensor in extractor.run(part))
-        for part in reporter.track(parts, f"{extractor.name} on {what}", len(parts))
-    ]
-    features, logits = (torch.cat(column) for column in zip(*pairs, strict=True))
-    return Features(features, logits)
+    features, logits = [], []
+    for part in reporter.track(parts, f"{extractor.name} on {what}", len(parts)):
+        found, scores = extractor.run(part)
+        features.append(found.float().cpu())
+        if scores is not None:
+            logits.append(scores.float().cpu())
+    return Features(torch.cat(features), torch.cat(logits) if logits else None)

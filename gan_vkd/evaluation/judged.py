@@ -1,5 +1,6 @@
 """What `gan-vkd eval` judges: a run, or a folder or zip of images; and by which reference."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,9 +12,19 @@ from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import split_training
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.features import Extractor
-from gan_vkd.evaluation.protocol import cut, evaluate
+from gan_vkd.evaluation.protocol import RealImages, cut
 from gan_vkd.gan.exported import latents, load_generator
 from gan_vkd.progress import Reporter
+
+
+@dataclass(frozen=True)
+class Case:
+    """Images to judge, what to judge them by, and what the protocol says of them."""
+
+    judged: ImageSet
+    real: RealImages
+    origin: dict
+    nearest_k: int
 
 
 def is_run(target: Path) -> bool:
@@ -29,7 +40,7 @@ def result_path(run: Path, result: dict) -> Path:
     return run / "eval" / name
 
 
-def judge_run(
+def case_of_run(
     run: Path,
     *,
     reference: str | None,
@@ -39,8 +50,8 @@ def judge_run(
     extractor: Extractor,
     device: torch.device,
     reporter: Reporter,
-) -> dict:
-    """Judge a run's exported generator; labels in the training data's proportions.
+) -> Case:
+    """Images drawn from a run's exported generator; labels in the training data's proportions.
 
     Args:
         run: the run directory.
@@ -59,26 +70,35 @@ def judge_run(
     settings = recipe.evaluation.model_copy(update=overrides)
     own = reference or settings.reference
     root = data_root or (Path(recipe.data.data_root) if recipe.data.data_root else None)
-    if own in ("train", "test", "subset"):
-        dataset = load_dataset(
-            recipe.data.dataset,
-            image_size=generator.image_size,
-            data_root=root,
-            skip_bad=recipe.data.skip_bad,
-            reporter=reporter,
-        )
-        named = f"{dataset.name}:{own}"
-        if own == "subset":
-            drawn = (recipe.data.subset, recipe.data.subset_draw, recipe.training.seed)
-            data = split_training(dataset, *drawn)
-            real, held_out, held_out_origin = data.train, data.held_out, data.held_out_origin
-        else:
-            real, held_out, held_out_origin = _sides(dataset, own)
+    dataset = load_dataset(
+        recipe.data.dataset,
+        image_size=generator.image_size,
+        data_root=root,
+        skip_bad=recipe.data.skip_bad,
+        reporter=reporter,
+    )
+    data = split_training(
+        dataset, recipe.data.subset, recipe.data.subset_draw, recipe.training.seed
+    )
+    if own == "subset":
+        sides = (data.train, f"{dataset.name}:subset", data.held_out, data.held_out_origin)
+    elif own in ("train", "test"):
+        sides = _sides(dataset, own)
     else:
-        named = own
-        dataset, split = _load_reference(own, generator.image_size, root, reporter)
-        real, held_out, held_out_origin = _sides(dataset, split)
-
+        sides = _sides(*_load_reference(own, generator.image_size, root, reporter))
+    real = RealImages(
+        *sides,
+        training=data.train,
+        training_origin="the run's training images",
+        unseen=data.held_out,
+        unseen_origin=data.held_out_origin,
+    )
+    taught = extractor.name == recipe.teacher.spec
+    if taught:
+        reporter.say(
+            f"Warning: {extractor.name} is the teacher that this run learned from: its figures "
+            "flatter the run, so compare them with no other method's"
+        )
     labels = generator.labels(settings.num)
     pictures = []
     parts = torch.arange(settings.num).split(500)
@@ -87,32 +107,23 @@ def judge_run(
         pictures.append(generator.draw(latents(part.tolist(), z_dim, seed), labels[part]))
     judged = ImageSet(torch.cat(pictures), labels, generator.class_names)
     origin = {
-        "judged": f"exported generator at iteration {generator.card['iteration']}, the last one",
+        "judged": "exported generator",
+        "checkpoint": f"the last one, iteration {generator.card['iteration']}",
         "latent_seed": seed,
-        "reference": named,
-        "held_out": held_out_origin,
+        "extractor_is_the_teacher": taught,
     }
-    return evaluate(
-        judged,
-        real,
-        held_out,
-        origin=origin,
-        extractor=extractor,
-        nearest_k=settings.nearest_k,
-        reporter=reporter,
-    )
+    return Case(judged, real, origin, settings.nearest_k)
 
 
-def judge_images(
+def case_of_images(
     target: Path,
     *,
     reference: str | None,
     settings: EvaluationSettings,
     data_root: Path | None,
-    extractor: Extractor,
     reporter: Reporter,
-) -> dict:
-    """Judge a folder or zip of images of one size by a data set.
+) -> Case:
+    """A folder or zip of images of one size, to be judged by a data set.
 
     Raises:
         GanVkdError: no such images, sizes that differ, or no reference.
@@ -127,17 +138,17 @@ def judge_images(
     size = common_size(target)
     images = load_dataset(str(target), image_size=size, reporter=reporter).train
     dataset, split = _load_reference(reference, size, data_root, reporter)
-    real, held_out, held_out_origin = _sides(dataset, split)
-    origin = {"judged": str(target), "reference": reference, "held_out": held_out_origin}
-    return evaluate(
-        cut(images, settings.num),
-        real,
-        held_out,
-        origin=origin,
-        extractor=extractor,
-        nearest_k=settings.nearest_k,
-        reporter=reporter,
+    training, unseen = dataset.train, dataset.test
+    real = RealImages(
+        *_sides(dataset, split),
+        training=training,
+        training_origin="the reference's training split",
+        unseen=unseen,
+        unseen_origin="none" if unseen is None else "the reference's test split",
     )
+    origin = {"judged": str(target)}
+    judged = cut(images, settings.num)
+    return Case(judged, real, origin, settings.nearest_k)
 
 
 def _load_reference(
@@ -151,12 +162,13 @@ def _load_reference(
     return dataset, split
 
 
-def _sides(dataset: Dataset, split: str) -> tuple[ImageSet, ImageSet | None, str]:
-    """The reference, the held-out real images beside it, and where those come from."""
+def _sides(dataset: Dataset, split: str) -> tuple[ImageSet, str, ImageSet | None, str]:
+    """The reference and the held-out real images beside it, each with where it comes from."""
+    name = f"{dataset.name}:{split}"
     if dataset.test is None:
         if split == "test":
             raise GanVkdError(f"--reference: {dataset.name} has no test split: use its train split")
-        return dataset.train, None, "none: the data set has no second split"
+        return dataset.train, name, None, "none: the data set has no second split"
     if split == "test":
-        return dataset.test, dataset.train, "the training split"
-    return dataset.train, dataset.test, "the test split"
+        return dataset.test, name, dataset.train, "the training split"
+    return dataset.train, name, dataset.test, "the test split"

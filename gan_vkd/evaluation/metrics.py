@@ -1,4 +1,4 @@
-"""The seven figures, from features."""
+"""The nine figures, from features."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -6,19 +6,18 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from gan_vkd.data.subsets import balanced_draw
 from gan_vkd.errors import GanVkdError
+from gan_vkd.evaluation.clipped import clipped_per_image
 from gan_vkd.evaluation.features import Features
-from gan_vkd.evaluation.frechet import frechet_distance, moments
+from gan_vkd.evaluation.frechet import Gaussian, frechet_and_transport
 from gan_vkd.evaluation.intervals import (
     NORMAL,
     frechet_standard_error,
     kid_standard_error,
     of_mean,
 )
-from gan_vkd.evaluation.neighbours import neighbourhoods
+from gan_vkd.evaluation.neighbours import Neighbourhoods
 from gan_vkd.evaluation.prdc import prdc_per_image
-from gan_vkd.progress import Reporter
 
 INCEPTION_SPLITS = 10
 KID_SUBSET = 1_000
@@ -38,74 +37,75 @@ class Metric:
     high: float | None = None
 
 
-def compute_metrics(
-    judged: Features,
-    judged_labels: torch.Tensor,
-    reference: Features,
-    reference_labels: torch.Tensor,
-    nearest_k: int,
-    *,
-    device: torch.device,
-    reporter: Reporter,
-) -> dict[str, Metric]:
-    """FID, KID against the whole reference; PRDC against as many real as judged images.
-
-    Args:
-        judged: N images' features; their labels int64 [N] serve the stratified draw.
-        judged_labels: as above.
-        reference: M real images' features.
-        reference_labels: int64 [M].
-        nearest_k: k of PRDC.
-        device: where PRDC's distances are computed.
-        reporter: shows a bar.
+def require_enough(fewest: int, nearest_k: int) -> None:
+    """Neighbours need k + 2 images on each side.
 
     Raises:
-        GanVkdError: fewer than k + 2 images on a side, or features that are not finite.
+        GanVkdError: `fewest` are less.
     """
-    from torch_fidelity.metric_isc import (
-        KEY_METRIC_ISC_MEAN,
-        KEY_METRIC_ISC_STD,
-        isc_features_to_metric,
-    )
-    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
-
-    fewest = min(len(judged_labels), len(reference_labels))
     if fewest < nearest_k + 2:
         raise GanVkdError(
             f"{fewest} images are too few for k = {nearest_k}: at least {nearest_k + 2} on each "
             "side (more images, or a smaller --nearest-k)"
         )
-    for features in (judged.features, reference.features):
-        if not torch.isfinite(features).all():
-            raise GanVkdError("the extractor gave features that are not finite")
 
-    ours, theirs = judged.features.numpy(), reference.features.numpy()
-    gaussians = (*moments(ours), *moments(theirs))
-    splits = min(INCEPTION_SPLITS, len(judged_labels))
-    inception = isc_features_to_metric(judged.logits, splits, rng_seed=SEED)
-    kid = kid_features_to_metric(
-        judged.features.double(),
-        reference.features.double(),
-        kid_subset_size=min(KID_SUBSET, fewest),
+
+def frechet_metric(judged: torch.Tensor, reference: torch.Tensor) -> Metric:
+    """The Fréchet distance, which is FID on Inception features.
+
+    Args:
+        judged: features [N, d].
+        reference: features [M, d], taken as they are: the interval is for fresh judged images.
+    """
+    ours = judged.numpy()
+    gaussians = Gaussian.of_features(ours), Gaussian.of_features(reference.numpy())
+    distance, transport = frechet_and_transport(*gaussians)
+    return _metric(distance, frechet_standard_error(ours, *gaussians, transport))
+
+
+def inception_score(judged: Features) -> Metric:
+    """torch-fidelity's, over 10 splits; unknown where the extractor gives no class scores."""
+    from torch_fidelity.metric_isc import (
+        KEY_METRIC_ISC_MEAN,
+        KEY_METRIC_ISC_STD,
+        isc_features_to_metric,
+    )
+
+    if judged.logits is None:
+        return Metric(None)
+    splits = min(INCEPTION_SPLITS, len(judged.logits))
+    found = isc_features_to_metric(judged.logits, splits, rng_seed=SEED)
+    return _metric(found[KEY_METRIC_ISC_MEAN], found[KEY_METRIC_ISC_STD] / splits**0.5)
+
+
+def kid_metric(judged: torch.Tensor, reference: torch.Tensor) -> Metric:
+    """torch-fidelity's kernel inception distance; features [N, d] and [M, d]."""
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+    found = kid_features_to_metric(
+        judged.double(),
+        reference.double(),
+        kid_subset_size=min(KID_SUBSET, len(judged), len(reference)),
         rng_seed=SEED,
         verbose=False,
     )
-    metrics = {
-        "fid": _metric(frechet_distance(*gaussians), frechet_standard_error(ours, *gaussians)),
-        "inception_score": _metric(
-            inception[KEY_METRIC_ISC_MEAN], inception[KEY_METRIC_ISC_STD] / splits**0.5
-        ),
-        "kid": _metric(kid[KEY_METRIC_KID_MEAN], kid_standard_error(ours, theirs)),
-    }
-    drawn = [
-        side[balanced_draw(labels, fewest, SEED)]
-        for side, labels in ((theirs, reference_labels), (ours, judged_labels))
-    ]
-    found = neighbourhoods(*drawn, nearest_k, device=device, reporter=reporter)
+    return _metric(
+        found[KEY_METRIC_KID_MEAN], kid_standard_error(judged.numpy(), reference.numpy())
+    )
+
+
+def neighbour_metrics(found: Neighbourhoods) -> dict[str, Metric]:
+    """Precision, recall, density, coverage, and the two clipped ones."""
+    metrics = {}
     for name, values in prdc_per_image(found).items():
         value = float(values.mean())
         saturated = name != "density" and not SATURATED < value < 1 - SATURATED
         metrics[name] = _metric(value, math.nan if saturated else of_mean(values))
+    for name, (values, calibrate) in clipped_per_image(found).items():
+        mean, width = values.mean(), NORMAL * of_mean(values)
+        value, low, high = calibrate(mean), calibrate(mean - width), calibrate(mean + width)
+        known = SATURATED < value < 1 - SATURATED and low < value < high
+        metrics[name] = Metric(value, low, high) if known else Metric(value)
     return metrics
 
 

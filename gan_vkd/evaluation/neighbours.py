@@ -25,6 +25,7 @@ class Neighbourhoods:
     Attributes:
         k: as in k-th.
         real_radii, fake_radii: squared radii, float64 [N] and [M].
+        real_nearest, fake_nearest: squared distances to the nearest other one of the same set.
         balls: int64 [M]: for each generated image, the real balls that it is strictly inside.
         hits: int64 [N]: for each real ball, the generated images strictly inside.
         recalled: bool [N]: real images strictly inside some generated image's ball.
@@ -36,6 +37,8 @@ class Neighbourhoods:
     k: int
     real_radii: np.ndarray
     fake_radii: np.ndarray
+    real_nearest: np.ndarray
+    fake_nearest: np.ndarray
     balls: np.ndarray
     hits: np.ndarray
     recalled: np.ndarray
@@ -76,12 +79,10 @@ def neighbourhoods(
     ours, theirs = _Points(real, centre, device), _Points(fake, centre, device)
     steps = sum(p.chunks * (p.chunks + 1) // 2 for p in (ours, theirs))
     with reporter.bar("Neighbours", steps + ours.chunks * theirs.chunks) as bar:
-        nearest = _nearest(ours, min(k + SPARE, len(real) - 1), bar)
-        real_radii = _radii(ours, k, *nearest)
+        of_real = _nearest(ours, min(k + SPARE, len(real) - 1), bar)
+        of_fake = _nearest(theirs, min(k + SPARE, len(fake) - 1), bar)
+        real_radii, fake_radii = _radii(ours, k, *of_real), _radii(theirs, k, *of_fake)
         clipped_radii = np.minimum(real_radii, _squared_median(real_radii))
-        crowd = _crowd(ours, clipped_radii, *nearest)
-        nearest = _nearest(theirs, min(k + SPARE, len(fake) - 1), bar)
-        fake_radii = _radii(theirs, k, *nearest)
         balls, clipped_balls = np.zeros((2, len(fake)), np.int64)
         hits = np.zeros(len(real), np.int64)
         recalled = np.zeros(len(real), bool)
@@ -94,7 +95,16 @@ def neighbourhoods(
             clipped = pairs.at_most(clipped_radii[i])
             clipped_balls += np.bincount(j[clipped], minlength=len(fake))
     return Neighbourhoods(
-        k, real_radii, fake_radii, balls, hits, recalled, clipped_balls, crowd
+        k=k,
+        real_radii=real_radii,
+        fake_radii=fake_radii,
+        real_nearest=_radii(ours, 1, *of_real),
+        fake_nearest=_radii(theirs, 1, *of_fake),
+        balls=balls,
+        hits=hits,
+        recalled=recalled,
+        clipped_balls=clipped_balls,
+        clipped_crowd=_crowd(ours, clipped_radii, *of_real),
     )
 
 

@@ -1,90 +1,189 @@
 """The evaluation protocol: which images are compared with which, and what is written down."""
 
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
+
+import torch
 
 from gan_vkd.data.images import ImageSet
 from gan_vkd.data.subsets import balanced_draw
-from gan_vkd.evaluation.features import Extractor, Features, extract
+from gan_vkd.evaluation.classes import across_classes, same_classes, within_classes
+from gan_vkd.evaluation.copies import Seen, copies_of_training, duplicates
+from gan_vkd.evaluation.features import Extractor, Features, content_sha256, extract
+from gan_vkd.evaluation.findings import findings
 from gan_vkd.evaluation.metrics import (
     INCEPTION_SPLITS,
     KID_SUBSET,
     SEED,
     as_json,
-    compute_metrics,
+    frechet_metric,
+    inception_score,
+    kid_metric,
+    neighbour_metrics,
+    require_enough,
 )
+from gan_vkd.evaluation.neighbours import Neighbourhoods, neighbourhoods
 from gan_vkd.evaluation.prdc import expected_coverage
 from gan_vkd.progress import Reporter
 
 INTERVALS = (
     "95 %, of the sampling of images, not of the training seed; fid: influence function; kid: "
     "first-order term of the U-statistic; inception_score: spread of the splits; precision, "
-    "recall, density, coverage: radii held fixed, none where a share is within .02 of 0 or 1"
+    "recall, density, coverage, clipped_density, clipped_coverage: radii held fixed, none where a "
+    "share is within .02 of 0 or 1"
 )
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """What images are judged by; a set and where it comes from, in words.
+
+    Attributes:
+        reference: what the metrics compare with.
+        held_out: real images outside the reference, judged like the images: the yardstick.
+        training: what may have been copied.
+        unseen: real images outside `training`, whose nearness to it is the yardstick for copies.
+    """
+
+    reference: ImageSet
+    reference_origin: str
+    held_out: ImageSet | None
+    held_out_origin: str
+    training: ImageSet
+    training_origin: str
+    unseen: ImageSet | None
+    unseen_origin: str
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Images with their features."""
+
+    images: ImageSet
+    seen: Features
+
+    def draw(self, count: int) -> "_Side":
+        rows = balanced_draw(self.images.labels, count, SEED)
+        return _Side(self.images.select(rows), self.seen[rows])
+
+    def as_seen(self) -> Seen:
+        return Seen(self.images.images, self.seen.features.numpy())
 
 
 def evaluate(
     judged: ImageSet,
-    reference: ImageSet,
-    held_out: ImageSet | None,
+    real: RealImages,
     *,
-    origin: dict[str, str],
+    origin: dict,
     extractor: Extractor,
     nearest_k: int,
     reporter: Reporter,
 ) -> dict:
     """Judge images by a reference, with real held-out images beside them.
 
-    FID and KID use the whole reference; precision, recall, density and coverage as many real
-    images as judged ones, drawn in the classes' proportions under a fixed seed.
+    FID and KID use the whole reference; the metrics of neighbourhoods as many real images as
+    judged ones, drawn in the classes' proportions under a fixed seed.
 
     Args:
-        judged: the images to judge.
-        reference: real images of the same size.
-        held_out: real images outside the reference, judged in the same way, at most as many as
-            `judged`; None for none.
-        origin: `judged`, `reference`, `held_out`, in words, for the protocol.
+        judged: the images to judge, of the reference's size.
+        real: what to judge them by; held-out and unseen images are cut to as many as `judged`.
+        origin: where the judged images come from, for the protocol.
         extractor: whose features are compared.
-        nearest_k: k of precision, recall, density and coverage.
+        nearest_k: k of the neighbourhoods.
         reporter: told about long work.
 
     Returns:
-        What goes into the JSON file: `extractor`, `protocol`, `metrics`, `expected`, `held_out`.
-    """
-    real = extract(extractor, reference.images, "reference images", reporter)
-    compared = min(len(judged), len(reference))
+        What goes into the JSON file: `extractor`, `protocol`, `metrics`, `expected`, `held_out`,
+        `classes`, `copies`, `duplicates`, `findings`.
 
-    def judge(images: ImageSet, what: str) -> dict:
-        found: Features = extract(extractor, images.images, what, reporter)
-        reporter.say(f"Comparing {len(images):,} {what} with {len(reference):,} reference images")
-        found_metrics = compute_metrics(
-            found,
-            images.labels,
-            real,
-            reference.labels,
+    Raises:
+        GanVkdError: fewer than k + 2 images on a side, or features that are not finite.
+    """
+    compared = min(len(judged), len(real.reference))
+    require_enough(compared, nearest_k)
+
+    def look_at(images: ImageSet, what: str) -> _Side:
+        return _Side(images, extract(extractor, images.images, what, reporter))
+
+    def measure(side: _Side, what: str) -> tuple[dict, Neighbourhoods]:
+        count = min(len(side.images), len(real.reference))
+        reporter.say(
+            f"Comparing {len(side.images):,} {what} with {len(real.reference):,} real ones"
+        )
+        ours, theirs = side.seen, reference.seen
+        found = neighbourhoods(
+            reference.draw(count).as_seen().features,
+            side.draw(count).as_seen().features,
             nearest_k,
             device=extractor.device,
             reporter=reporter,
         )
-        return as_json(found_metrics)
+        metrics = {
+            "fid": frechet_metric(ours.features, theirs.features),
+            "inception_score": inception_score(ours),
+            "kid": kid_metric(ours.features, theirs.features),
+            **neighbour_metrics(found),
+        }
+        return as_json(metrics), found
 
-    metrics = judge(judged, "images")
-    yardstick = None
-    if held_out is not None:
-        drawn = cut(held_out, len(judged))
-        yardstick = {"count": len(drawn), "metrics": judge(drawn, "held-out images")}
-    return {
+    # 1. The metrics, and the yardstick.
+    reference, ours = look_at(real.reference, "reference images"), look_at(judged, "images")
+    metrics, found = measure(ours, "images")
+    yardstick, held_out = None, cut(real.held_out, len(judged))
+    if held_out is not None and len(held_out) >= nearest_k + 2:
+        side = look_at(held_out, "held-out images")
+        yardstick = {"count": len(held_out), "metrics": measure(side, "held-out images")[0]}
+
+    # 2. Classes.
+    labels = same_classes(judged, real.reference)
+    drawn = reference.draw(compared)
+    if len(real.reference.class_names) < 2:
+        classes = []
+    elif labels is None:
+        names = real.reference.class_names
+        classes = across_classes(found, drawn.images.labels, names)
+    else:
+        classes = within_classes(
+            ours.as_seen().features,
+            labels,
+            reference.as_seen().features,
+            real.reference.labels,
+            real.reference.class_names,
+            nearest_k,
+            SEED,
+        )
+
+    # 3. Copies.
+    training = _within(real.training, reference) or look_at(real.training, "training images")
+    unseen = cut(real.unseen, len(judged))
+    copies = copies_of_training(
+        ours.as_seen(),
+        training.as_seen(),
+        None if unseen is None else look_at(unseen, "unseen images").as_seen(),
+        device=extractor.device,
+        reporter=reporter,
+    )
+    result = {
         "extractor": extractor.name,
         "protocol": {
             **origin,
+            "reference": real.reference_origin,
+            "reference_sha256": content_sha256(real.reference.images),
+            "held_out": real.held_out_origin,
+            "training": real.training_origin,
+            "unseen": real.unseen_origin,
             "judged_count": len(judged),
-            "reference_count": len(reference),
+            "reference_count": len(real.reference),
             "prdc_count": compared,
+            "training_count": len(real.training),
+            "unseen_count": 0 if unseen is None else len(unseen),
+            "class_figures": "within each class" if labels is not None else "of all images",
             "image_size": judged.images.shape[-1],
             "nearest_k": nearest_k,
             "inception_splits": INCEPTION_SPLITS,
             "kid_subset": min(KID_SUBSET, compared),
             "seed": SEED,
-            "extractor_sha256": extractor.weights_sha256,
+            "extractor_sha256": extractor.sha256,
             "intervals": INTERVALS,
             "versions": {name: version(name) for name in ("gan_vkd", "torch", "torch-fidelity")},
         },
@@ -93,13 +192,26 @@ def evaluate(
             "of": "two samples of one distribution",
             "density": 1.0,
             "coverage": expected_coverage(compared, compared, nearest_k),
+            "clipped_density": 1.0,
+            "clipped_coverage": 1.0,
         },
         "held_out": yardstick,
+        "classes": [asdict(figures) for figures in classes],
+        "copies": copies,
+        "duplicates": duplicates(found, ours.draw(compared).images.images, drawn.images.images),
     }
+    return {**result, "findings": findings(result)}
 
 
-def cut(images: ImageSet, count: int) -> ImageSet:
+def cut(images: ImageSet | None, count: int) -> ImageSet | None:
     """At most `count` images, drawn in the classes' proportions under the protocol's seed."""
-    if len(images) <= count:
+    if images is None or len(images) <= count:
         return images
     return images.select(balanced_draw(images.labels, count, SEED))
+
+
+def _within(images: ImageSet, side: _Side) -> _Side | None:
+    """`images` as a part of `side`, whose features are known; None where they are not in it."""
+    rows = {image.numpy().tobytes(): row for row, image in enumerate(side.images.images)}
+    found = [rows.get(image.numpy().tobytes()) for image in images.images]
+    return None if None in found else _Side(images, side.seen[torch.tensor(found)])

@@ -3,6 +3,7 @@ import json
 import pytest
 
 METRICS = ["fid", "inception_score", "kid", "precision", "recall", "density", "coverage"]
+METRICS += ["clipped_density", "clipped_coverage"]
 
 
 def test_a_run_is_judged_and_the_result_kept(gan_vkd, digits_run):
@@ -26,6 +27,13 @@ def test_a_run_is_judged_and_the_result_kept(gan_vkd, digits_run):
     )
     assert written["extractor"] == "bundled-1"
     assert written["held_out"] is None  # digits have one split
+    assert protocol["checkpoint"] == "the last one, iteration 12"
+    assert protocol["training_count"] == 1617
+    assert protocol["unseen_count"] == 180  # a tenth that the run has set aside
+    assert len(written["classes"]) == 10
+    assert written["findings"]  # twelve iterations make no digits
+    assert path.with_suffix(".nearest.png").is_file()
+    assert any(sentence[:20] in result.stdout for sentence in written["findings"])
     assert written["expected"]["coverage"] == pytest.approx(0.969, abs=0.01)
 
 
@@ -81,6 +89,19 @@ def test_subset_as_reference(gan_vkd, digits_run):
     assert written["held_out"]["metrics"]["fid"]["value"] < written["metrics"]["fid"]["value"]
 
 
+def test_a_teacher_as_the_extractor(gan_vkd, digits_run):
+    """Any teacher's features; the run's own with a warning."""
+    flags = ["--num", 60, "--reference", "subset", "--json", "-"]
+    result = gan_vkd("eval", digits_run, "--extractor", "efficientnet-lite0", *flags)
+    assert result.exit_code == 0, result.output
+    assert "is the teacher that this run learned from" in " ".join(result.stderr.split())
+    written = json.loads(result.stdout)
+    assert written["extractor"] == "efficientnet-lite0"
+    assert written["protocol"]["extractor_is_the_teacher"] is True
+    assert written["metrics"]["inception_score"]["value"] is None  # no class scores
+    assert written["metrics"]["fid"]["value"] > 0
+
+
 def test_bad_input(refused, digits_run, make_folder, tmp_path):
     assert "--reference SPEC" in refused("eval", make_folder({"a": 9}, name="1"))
     assert "no such run" in refused("eval", tmp_path / "nothing", "--reference", "digits")
@@ -90,5 +111,12 @@ def test_bad_input(refused, digits_run, make_folder, tmp_path):
     mixed = make_folder({"a": 9}, name="3")
     make_folder({"b": 1}, size=20, name="3")
     assert "20x20" in refused("eval", mixed, "--reference", "digits")
+    flags = ["--extractor", "nothing"]
+    assert "--extractor nothing: unknown" in refused("eval", digits_run, *flags)
+    flags = ["--extractor", "timm:resnet18", "--extractor-weights", tmp_path / "none.pth"]
+    assert "--extractor-weights" in refused("eval", digits_run, *flags)
+    assert "takes none" in refused(
+        "eval", digits_run, "--extractor", "efficientnet-lite0", "--extractor-weights", __file__
+    )
     (tmp_path / "config.yaml").write_text("{}")
     assert "no checkpoint yet" in refused("eval", tmp_path, "--quiet")

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -60,6 +63,54 @@ def test_a_cache_file_cut_short_is_computed_again(counted, tmp_path):
     again = extract(extractor, noise(3), "images", QUIET)
     assert calls == [3, 3]
     assert torch.equal(again.features, first.features)
+
+
+def test_features_that_are_not_finite_are_refused_and_not_kept(counted, tmp_path):
+    def run(images):
+        return images.flatten(1)[:, :4].float() / 0.0, None
+
+    broken = Extractor("broken", "0" * 64, CPU, run)
+    with pytest.raises(GanVkdError, match="--extractor broken: its features of images"):
+        extract(broken, noise(3), "images", QUIET)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_two_processes_may_fill_the_cache_at_once(tmp_path, monkeypatch):
+    """Each writes a whole file of its own and renames it; a reader sees a whole one or none."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    program = """
+import torch
+from gan_vkd.evaluation.features import extract, load_extractor
+from gan_vkd.progress import QUIET
+images = torch.arange(3 * 256).repeat(60 * 4).to(torch.uint8).view(-1, 3, 16, 16)
+extractor = load_extractor("bundled-1", None, torch.device("cpu"))
+for _ in range(5):
+    print(extract(extractor, images, "images", QUIET).features.double().sum().item())
+    for file in __import__("pathlib").Path(__import__("sys").argv[1]).rglob("*.safetensors"):
+        file.unlink(missing_ok=True)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    found = [process.communicate()[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert len({value for values in found for value in values}) == 1
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("spec", ["timm:resnet18", "torchvision:resnet18"])
+def test_a_teacher_s_weights_from_a_file(spec, tmp_path):
+    """The real architecture at random weights, through the real loading code."""
+    import timm
+    import torchvision
+
+    maker = timm.create_model if spec.startswith("timm") else torchvision.models.get_model
+    torch.save(maker("resnet18").state_dict(), tmp_path / "weights.pth")
+    extractor = load_extractor(spec, tmp_path / "weights.pth", CPU)
+    features, logits = extractor.run(noise(2))
+    assert (extractor.name, features.shape, logits) == (spec, (2, 512), None)
+    torch.save(maker("resnet18").state_dict(), tmp_path / "other.pth")
+    other = load_extractor(spec, tmp_path / "other.pth", CPU)
+    assert other.sha256 != extractor.sha256
 
 
 def test_without_inception_weights_the_bundled_one_is_used_and_named():

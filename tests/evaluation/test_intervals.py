@@ -27,9 +27,7 @@ def generated(seed: int) -> np.ndarray:
     return stretched + 0.25
 
 
-def frechet_with_error(
-    fake: np.ndarray, first: Gaussian, second: Gaussian
-) -> tuple[float, float]:
+def frechet_with_error(fake: np.ndarray, first: Gaussian, second: Gaussian) -> tuple[float, float]:
     distance, transport = frechet_and_transport(first, second)
     return distance, frechet_standard_error(fake, first, second, transport)
 

@@ -1,0 +1,101 @@
+"""Results for people: the tables on the screen."""
+
+from rich.markup import escape
+from rich.table import Table
+
+NAMES = {
+    "fid": ("FID", "lower is better"),
+    "inception_score": ("IS", "higher is better"),
+    "kid": ("KID", "lower is better"),
+    "precision": ("precision", "samples that look real"),
+    "recall": ("recall", "real images that are matched"),
+    "density": ("density", "of samples around real images"),
+    "coverage": ("coverage", "real images with a sample near"),
+    "clipped_density": ("clipped density", "share of samples that look real"),
+    "clipped_coverage": ("clipped coverage", "share of the real images' variety"),
+}
+
+
+def headline(protocol: dict) -> str:
+    """What was compared with what."""
+    return (
+        f"{protocol['judged_count']:,} images against {protocol['reference']} "
+        f"({protocol['reference_count']:,}), k = {protocol['nearest_k']}, neighbours among "
+        f"{protocol['prdc_count']:,} of each"
+    )
+
+
+def caption(result: dict) -> str:
+    """How the columns are to be read."""
+    protocol = result["protocol"]
+    held_out_count = result["held_out"]["count"] if result["held_out"] else 0
+    return (
+        f"FID is biased upwards at {protocol['judged_count']:,} images. "
+        f"held-out: {held_out_count:,} real images ({protocol['held_out']}), judged likewise; "
+        "expected: of two samples of one distribution. ±: 95 %, of the sampling of images, not of "
+        "the training seed."
+    )
+
+
+def figure_rows(result: dict) -> list[tuple[str, str, str, str, str]]:
+    """A row a metric: its name, value ± half the interval, held-out, expected, what it means."""
+    held_out = result["held_out"]["metrics"] if result["held_out"] else {}
+    rows = []
+    for key, (name, meaning) in NAMES.items():
+        if key in result["metrics"]:
+            beside = held_out[key]["value"] if key in held_out else None
+            rows.append(
+                (
+                    f"{name}[{result['extractor']}]",
+                    with_interval(result["metrics"][key]),
+                    figure(beside),
+                    figure(result["expected"].get(key)),
+                    meaning,
+                )
+            )
+    return rows
+
+
+def metrics_table(result: dict) -> Table:
+    """The figures of `evaluate`, each named with its extractor, held-out real images beside."""
+    table = Table(title=escape(headline(result["protocol"])), caption=escape(caption(result)))
+    table.add_column("metric", no_wrap=True)
+    for column in ("images", "held-out", "expected"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for *row, _ in figure_rows(result):
+        table.add_row(*map(escape, row))
+    return table
+
+
+def comparison_table(compared: dict) -> Table:
+    """The figures of `compare`."""
+    files = compared["files"]
+    table = Table(
+        title=escape(f"first: {files['first']}   second: {files['second']}"),
+        caption="±: 95 %, of the sampling of images, not of the training seed.",
+    )
+    table.add_column("metric", no_wrap=True)
+    for column in ("first", "second", "difference"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for key, sides in compared["metrics"].items():
+        name = NAMES[key][0] if key in NAMES else key
+        table.add_row(
+            escape(f"{name}[{compared['extractor']}]"),
+            *(with_interval(sides[side]) for side in ("first", "second", "difference")),
+        )
+    return table
+
+
+def with_interval(metric: dict[str, float | None]) -> str:
+    """`value ± half the interval`, as far as they are known."""
+    text = figure(metric["value"])
+    if metric["low"] is None:
+        return text
+    return f"{text} ± {figure((metric['high'] - metric['low']) / 2)}"
+
+
+def figure(value: float | None) -> str:
+    """Three digits after the point, five for small ones, a dash for what is not known."""
+    if value is None:
+        return "-"
+    return f"{value:.5f}" if abs(value) < 0.01 else f"{value:.3f}"

@@ -1,0 +1,68 @@
+import json
+
+import pytest
+
+from gan_vkd.evaluation.compare import compare
+
+
+def result(fid: float, width: float | None, **protocol: object) -> dict:
+    low, high = (None, None) if width is None else (fid - width, fid + width)
+    metrics = {"fid": {"value": fid, "low": low, "high": high}}
+    metrics["inception_score"] = {"value": None, "low": None, "high": None}
+    return {
+        "extractor": "bundled-1",
+        "protocol": {"judged": "x", "judged_count": 5000, "nearest_k": 5, **protocol},
+        "metrics": metrics,
+    }
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(name: str, content: dict) -> object:
+        path = tmp_path / name
+        path.write_text(json.dumps(content))
+        return path
+
+    return write
+
+
+def test_differences_and_their_intervals(written):
+    one = written("a.json", result(5.0, 0.3, judged="one run"))
+    other = written("b.json", result(4.0, 0.4, judged="another"))
+    found = compare(one, other)["metrics"]
+    assert found["fid"]["difference"] == pytest.approx({"value": -1.0, "low": -1.5, "high": -0.5})
+    assert found["inception_score"]["difference"]["value"] is None
+    saturated = written("c.json", result(4.0, None))
+    assert compare(one, saturated)["metrics"]["fid"]["difference"]["low"] is None
+
+
+def test_the_command_prints_and_writes_it(gan_vkd, written, tmp_path):
+    one, other = written("a.json", result(5.0, 0.3)), written("b.json", result(4.0, 0.4))
+    out = gan_vkd("eval", "--compare", one, other, "--json", tmp_path / "d.json")
+    assert out.exit_code == 0, out.output
+    assert "FID[bundled-1]" in out.stdout
+    assert "-1.000 ± 0.500" in out.stdout
+    assert json.loads((tmp_path / "d.json").read_text())["metrics"]["fid"]["second"]["value"] == 4
+    piped = gan_vkd("eval", "--compare", one, other, "--json", "-", "--quiet")
+    assert json.loads(piped.stdout)["extractor"] == "bundled-1"
+
+
+def test_two_protocols_are_refused(refused, written):
+    one = written("a.json", result(5.0, 0.3))
+    for key, value in (("nearest_k", 3), ("judged_count", 100), ("reference_sha256", "0")):
+        other = written("b.json", result(5.0, 0.3, **{key: value}))
+        assert f"two protocols: {key}" in refused("eval", "--compare", one, other)
+    inception = written("c.json", {**result(5.0, 0.3), "extractor": "inception"})
+    assert "extractor is 'bundled-1'" in refused("eval", "--compare", one, inception)
+
+
+def test_what_is_no_result(refused, written, tmp_path):
+    one = written("a.json", result(5.0, 0.3))
+    for content in ({}, [], {"metrics": {"fid": 3}}, {"metrics": {}, "extractor": "x"}):
+        assert "not a result of gan-vkd eval" in refused(
+            "eval", "--compare", one, written("b.json", content)
+        )
+    assert "not a result" in refused("eval", "--compare", one, tmp_path / "nothing.json")
+    (tmp_path / "run").mkdir()
+    assert "not judged yet" in refused("eval", "--compare", one, tmp_path / "run")
+    assert "drop --num" in refused("eval", "--compare", one, one, "--num", 10)
