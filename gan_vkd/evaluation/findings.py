@@ -9,8 +9,8 @@ from scipy.stats import binom, fisher_exact
 LEVEL = 0.001
 NAMED = 5  # classes named in a sentence
 NOTHING = (
-    "No class is missing or collapsed, and no more images repeat each other or a training image "
-    "than among real images."
+    "No class is missing or collapsed, and no more images repeat each other, or training or "
+    "reference images, than among real images."
 )
 
 
@@ -58,12 +58,14 @@ def _classes(classes: list[dict]) -> list[str]:
 
 def _copies(copies: dict, protocol: dict, extractor: str) -> list[str]:
     sentences, count = [], protocol["judged_count"]
+    own = protocol["training"] != protocol["reference"]
+    original = "training image" if own else "reference image"
     held_out = protocol["unseen_count"]
     identical = copies["identical"]
     if _more(identical["judged"], count, identical["held_out"] or 0, held_out or count):
         beside = f" ({identical['held_out']} of {held_out:,} held-out images do)" * bool(held_out)
         sentences.append(
-            f"{identical['judged']:,} of {count:,} images equal a training image pixel by pixel"
+            f"{identical['judged']:,} of {count:,} images equal a {original} pixel by pixel"
             f"{beside}."
         )
     spaces = {"features": f"{extractor}'s features", "pixels": "pixels"}
@@ -78,8 +80,8 @@ def _copies(copies: dict, protocol: dict, extractor: str) -> list[str]:
     if close:
         shares = " and ".join(f"{share:.1%} by {words}" for words, share in close.items())
         sentences.append(
-            "Training images are repeated: so close to one of them as 1 % of held-out images are "
-            f"{shares}."
+            f"{original.capitalize()}s are repeated: so close to one of them as 1 % of held-out "
+            f"images are {shares}."
         )
     return sentences
 

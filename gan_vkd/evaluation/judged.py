@@ -138,13 +138,16 @@ def case_of_images(
     size = common_size(target)
     images = load_dataset(str(target), image_size=size, reporter=reporter).train
     dataset, split = _load_reference(reference, size, data_root, reporter)
-    training, unseen = dataset.train, dataset.test
+    reference_images, name, held_out, held_out_origin = _sides(dataset, split)
     real = RealImages(
-        *_sides(dataset, split),
-        training=training,
-        training_origin="the reference's training split",
-        unseen=unseen,
-        unseen_origin="none" if unseen is None else "the reference's test split",
+        reference_images,
+        name,
+        held_out,
+        held_out_origin,
+        training=reference_images,  # what the images' maker trained on is not known
+        training_origin=name,
+        unseen=held_out,
+        unseen_origin=held_out_origin,
     )
     origin = {"judged": str(target)}
     judged = cut(images, settings.num)

@@ -41,7 +41,8 @@ class RealImages:
     Attributes:
         reference: what the metrics compare with.
         held_out: real images outside the reference, judged like the images: the yardstick.
-        training: what may have been copied.
+        training: what may have been copied: the training images, or where they are not known the
+            reference, of the same origin.
         unseen: real images outside `training`, whose nearness to it is the yardstick for copies.
     """
 
