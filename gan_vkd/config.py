@@ -101,6 +101,7 @@ class TrainingSettings(Group):
     checkpoint_every: Positive = 1_000
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    deterministic: bool = False
 
 
 class EvaluationSettings(Group):

@@ -46,6 +46,7 @@ def sample(
     picked, reporter = begin(device, quiet)
     from gan_vkd import sampling
     from gan_vkd.gan.exported import load_generator
+    from gan_vkd.paths import replacing
 
     generator = load_generator(run).to(picked)
     chosen = None if classes is None else _parse_classes(classes, generator.class_names)
@@ -60,7 +61,8 @@ def sample(
     place = run / "samples" / f"{name}.png" if run.is_dir() else run.with_name(f"{name}.png")
     grid = grid or place
     grid.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(grid, "PNG")
+    with replacing(grid) as temporary:
+        picture.save(temporary, "PNG")
     click.echo(grid)
 
 
