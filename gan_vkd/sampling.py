@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.exported import ExportedGenerator, latents
 from gan_vkd.progress import Reporter
+from gan_vkd.terminal import printable
 
 CELL = 64  # smallest side of an image in a grid, pixels
 GAP = 2
@@ -112,7 +113,7 @@ def _rows(generator: ExportedGenerator, classes: Sequence[int] | None) -> list[i
 
 def _folder_names(class_names: tuple[str, ...]) -> list[str]:
     """Class names as folder names: unlike each other, and going nowhere else."""
-    safe = [re.sub(r"[^\w .()+-]", "_", name).strip(". ")[:100] or "class" for name in class_names]
+    safe = [re.sub(r"[^\w .()+-]", "_", name).strip(". ")[:60] or "class" for name in class_names]
     taken_twice = len({name.lower() for name in safe}) < len(safe)
     return [f"{i:03d} {name}" for i, name in enumerate(safe)] if taken_twice else safe
 
@@ -126,7 +127,7 @@ def _draw_rows(
     cell = size * scale
     columns = len(images) // len(classes)
     font = ImageFont.load_default(size=14)
-    names = [generator.class_names[label][:24] for label in classes]
+    names = [printable(generator.class_names[label])[:24] for label in classes]
     margin = math.ceil(max(font.getlength(name) for name in names)) + 16
     blocks = math.ceil(len(classes) / ROWS_PER_BLOCK)
     rows = math.ceil(len(classes) / blocks)

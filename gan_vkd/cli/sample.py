@@ -6,6 +6,7 @@ import click
 
 from gan_vkd.cli.plumbing import begin, device_option, newest, quiet_option
 from gan_vkd.errors import GanVkdError
+from gan_vkd.terminal import printable
 
 
 @click.command()
@@ -53,7 +54,7 @@ def sample(
     options = {"classes": chosen, "seed": seed, "truncation": truncation}
     if out is not None:
         sampling.write_images(generator, out, num or 64, reporter=reporter, **options)
-        click.echo(out)
+        click.echo(printable(str(out)))
         return
     draw = sampling.interpolation_grid if interpolate else sampling.class_grid
     picture = draw(generator, columns=columns, **options)
@@ -63,7 +64,7 @@ def sample(
     grid.parent.mkdir(parents=True, exist_ok=True)
     with replacing(grid) as temporary:
         picture.save(temporary, "PNG")
-    click.echo(grid)
+    click.echo(printable(str(grid)))
 
 
 def _parse_classes(text: str, names: tuple[str, ...]) -> list[int]:

@@ -28,6 +28,7 @@ from gan_vkd.config import (
     set_layer,
 )
 from gan_vkd.errors import GanVkdError
+from gan_vkd.terminal import printable
 
 
 @click.command()
@@ -118,7 +119,7 @@ def train(
     if result.outcome is None:
         return 0
     outcome, run = result.outcome, result.run
-    click.echo(run)
+    click.echo(printable(str(run)))
     if outcome.reason == "done":
         reporter.say(f"Done: {outcome.iteration:,} iterations. gan-vkd sample {run}")
         return 0
