@@ -86,7 +86,7 @@ class DistillSettings(Group):
     rank: Positive | None = None
     distance: Literal["squared", "smooth-l1"] = "squared"
     shuffled: bool = False  # a control: each image gets the target of another
-    weight: float = Field(8.0, ge=0)
+    weight: float = Field(8.0, ge=0, le=1e6)
     generated_every: Positive = 1
 
 
@@ -96,8 +96,8 @@ class TrainingSettings(Group):
     iterations: Positive = 125_000
     batch_size: int = Field(50, ge=2, le=2**16)
     d_steps: Positive = 4
-    d_lr: float = Field(2e-4, gt=0)
-    g_lr: float = Field(2e-4, gt=0)
+    d_lr: float = Field(2e-4, gt=0, le=10)
+    g_lr: float = Field(2e-4, gt=0, le=10)
     ema_decay: float = Field(0.9999, ge=0, lt=1)
     ema_start: int = Field(1_000, ge=0, le=2**31)
     log_every: Positive = 50

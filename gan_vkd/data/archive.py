@@ -14,9 +14,6 @@ ENCRYPTED = 0x1
 def open_archive(path: Path) -> tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]:
     """Open a zip whose members are plain files with plain names.
 
-    A member is read up to the size it declares, and its checksum is verified, so a file that holds
-    more than it says is refused when it is read.
-
     Returns:
         The zip, and its files (without the folders) in the archive's order.
 
@@ -59,6 +56,19 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
     if info.file_size > LARGEST_FILE:
         return f"says it has {info.file_size:,} bytes (at most {LARGEST_FILE:,} are read)"
     return None
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The bytes of a zip's member: never more than it declares, and its checksum is verified.
+
+    Raises:
+        Exception: of any class; the member is damaged, or holds more or less than it declares.
+    """
+    content = archive.read(name)
+    declared = archive.getinfo(name).file_size
+    if len(content) != declared:
+        raise OSError(f"it says it has {declared:,} bytes and has {len(content):,}")
+    return content
 
 
 def read_file(path: Path) -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from gan_vkd.data.archive import open_archive, read_file
+from gan_vkd.data.archive import open_archive, read_file, read_member
 from gan_vkd.data.decode import decode, open_image
 from gan_vkd.data.images import Dataset, ImageSet
 from gan_vkd.errors import GanVkdError
@@ -58,7 +58,7 @@ def open_tree(root: Path) -> Tree:
             for info in sorted(files, key=lambda info: info.filename)
             if _is_image(info.filename)
         ]
-        tree = Tree(members, archive.read)
+        tree = Tree(members, lambda path: read_member(archive, path))
     else:
         raise GanVkdError(f"{root}: neither a folder nor a zip of images")
     if not tree.members:

@@ -101,7 +101,7 @@ def load_classifier(path: Path) -> SmallResNet:
         state, header = read_tensors(path, FORMAT)
         names, widths = json.loads(header["class_names"]), json.loads(header["widths"])
         size = int(header["image_size"])
-        if not all(isinstance(name, str) for name in names):
+        if not (names and all(isinstance(name, str) for name in names)):
             raise ValueError("class names that are no text")
         if not (1 <= len(widths) <= MOST_STAGES and 1 <= size <= LARGEST_IMAGE):
             raise ValueError("sizes that no such classifier has")
