@@ -272,7 +272,7 @@ def payload(path: Path) -> None:
 
 
 def old_payload(path: Path) -> None:
-    path.write_bytes(pickle.dumps(Payload(path.with_name("ran"))))
+    path.write_bytes(pickle.dumps(Payload(path.with_name("ran")), protocol=2))
 
 
 def generator(path: Path) -> None:

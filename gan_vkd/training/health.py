@@ -96,15 +96,20 @@ def last_good(run: RunDir) -> str:
 
 
 @contextmanager
-def memory_explained(batch_size: int) -> Iterator[None]:
-    """Turns an allocation that fails into a line with the batch and what to set.
+def device_explained(batch_size: int) -> Iterator[None]:
+    """Turns what a device can't do into a line with what to set.
 
     Raises:
-        GanVkdError: the device's memory is too small.
+        GanVkdError: its memory is too small for the batch, or it has no deterministic kernel.
     """
     try:
         yield
-    except (torch.OutOfMemoryError, RuntimeError) as error:
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
+        if "does not have a deterministic implementation" in str(error):
+            operation = str(error).split()[0]
+            raise GanVkdError(
+                f"--deterministic: {operation} has no deterministic kernel here: leave it out"
+            ) from None
         where = "GPU" if isinstance(error, torch.OutOfMemoryError) else "CPU"
         if where == "CPU" and "can't allocate memory" not in str(error):
             raise

@@ -16,7 +16,7 @@ from gan_vkd.device import resolve_precision
 from gan_vkd.distill.teachers import Teacher, load_teacher
 from gan_vkd.errors import GanVkdError
 from gan_vkd.progress import Reporter
-from gan_vkd.training.health import memory_explained, writing_explained
+from gan_vkd.training.health import device_explained, writing_explained
 from gan_vkd.training.loop import Outcome, train
 from gan_vkd.training.run_dir import RunDir, create_run_dir, write_config
 from gan_vkd.training.trainer import TeacherView, Trainer
@@ -59,7 +59,7 @@ def run_training(
         GanVkdError: data, teacher or directory are not as they should be.
     """
     with contextlib.ExitStack() as held:
-        held.enter_context(memory_explained(recipe.training.batch_size))
+        held.enter_context(device_explained(recipe.training.batch_size))
         if resume and not dry_run:
             held.enter_context(RunDir(wanted).lock())
         # 1. Everything that can fail, before anything is written.

@@ -9,7 +9,7 @@ from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import split_training
 from gan_vkd.errors import GanVkdError
 from gan_vkd.progress import QUIET
-from gan_vkd.training.health import Health, memory_explained
+from gan_vkd.training.health import Health, device_explained
 from gan_vkd.training.loop import train
 from gan_vkd.training.run_dir import RunDir
 from gan_vkd.training.trainer import Trainer
@@ -106,7 +106,13 @@ def test_out_of_memory_names_the_batch_and_what_to_set(refused, tmp_path, monkey
 
 
 def test_the_processors_memory_too_and_no_other_error():
-    with pytest.raises(GanVkdError, match="on the CPU"), memory_explained(8):
+    with pytest.raises(GanVkdError, match="on the CPU"), device_explained(8):
         torch.empty(2**60)
-    with pytest.raises(RuntimeError, match="shapes"), memory_explained(8):
+    with pytest.raises(RuntimeError, match="shapes"), device_explained(8):
         torch.ones(2, 3) @ torch.ones(2, 3)
+
+
+def test_a_kernel_that_is_not_deterministic_is_named():
+    message = "grid_backward does not have a deterministic implementation, but you set ..."
+    with pytest.raises(GanVkdError, match="--deterministic: grid_backward"), device_explained(8):
+        raise RuntimeError(message)
