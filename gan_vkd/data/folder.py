@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from gan_vkd.cache import mark_used, prune
 from gan_vkd.data.archive import open_archive, read_file, read_member
 from gan_vkd.data.decode import decode, open_image
 from gan_vkd.data.images import Dataset, ImageSet
@@ -217,6 +218,7 @@ def _read_cache(root: Path, entry: Path, layout: Layout, reporter: Reporter) -> 
         dataset = _dataset(root, tensors, layout.class_names, int(header["skipped"]))
         for images in filter(None, (dataset.train, dataset.test)):
             _check_cached(images)
+        mark_used(entry)
     except UNREADABLE:
         reporter.say(f"The image cache {entry} is damaged: reading {root} again")
         return None
@@ -238,6 +240,7 @@ def _write_cache(entry: Path, dataset: Dataset, reporter: Reporter) -> None:
         tensors |= {"test_images": dataset.test.images, "test_labels": dataset.test.labels}
     try:
         write_tensors(entry, tensors, {"skipped": str(dataset.skipped)})
+        prune(entry.parent, keep=entry)
     except OSError as error:
         reporter.say(f"The image cache {entry} could not be written ({error}): going without")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from gan_vkd.cache import mark_used, prune
 from gan_vkd.data.images import to_float
 from gan_vkd.distill.small_resnet import load_classifier
 from gan_vkd.errors import GanVkdError
@@ -136,12 +137,15 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
     entry = cache_dir() / "features" / f"{digest}.safetensors"
     if entry.exists():
         try:
-            return Features(**read_tensors(entry)[0])
+            found = Features(**read_tensors(entry)[0])
+            mark_used(entry)
+            return found
         except UNREADABLE:
             reporter.say(f"The feature cache {entry} is damaged: computing it again")
     found = _compute(extractor, images, what, reporter)
     try:
         write_tensors(entry, {"features": found.features, "logits": found.logits}, {})
+        prune(entry.parent, keep=entry)
     except OSError as error:
         reporter.say(f"The feature cache {entry.parent} can't be written ({error})")
     return found

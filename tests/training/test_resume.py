@@ -123,7 +123,8 @@ def log_of(run: Path) -> list[dict]:
 
 def test_killed_in_a_step_and_its_newest_checkpoint_damaged(gan_vkd, tmp_path):
     """SIGKILL leaves no time for anything; then the disk lost a bit."""
-    flags = [*BASE, "--subset", "0.2", "--iterations", "9", "--set", "training.log_every=1"]
+    flags = [*BASE, "--teacher", "none", "--subset", "0.2", "--iterations", "9"]
+    flags += ["--set", "training.log_every=1"]
     flags += ["--set", "training.checkpoint_every=2"]
     cut = tmp_path / "cut"
     command = [sys.executable, str(FAULTS), "kill-at=7", *flags, "--run-dir", str(cut)]
