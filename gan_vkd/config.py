@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import reprlib
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,14 +16,17 @@ PRESETS = ("tiny", "lab", "cifar")
 DEFAULT_PRESET = "cifar"
 AUGMENTATIONS = ("color", "translation", "cutout")
 
-Positive = Annotated[int, Field(gt=0)]
-Widths = Annotated[tuple[Positive, ...], Field(strict=False)]
+LARGEST_RECIPE = 2**18  # characters; a complete one has about 1,500
+
+Positive = Annotated[int, Field(gt=0, le=2**31)]
+Count = Annotated[int, Field(gt=0, le=2**16)]  # of what takes memory
+Widths = Annotated[tuple[Count, ...], Field(strict=False)]
 
 
 class Group(BaseModel):
     """A frozen group of settings that knows no other fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataSettings(Group):
@@ -57,8 +61,8 @@ class DataSettings(Group):
 class GanSettings(Group):
     """The two networks. Widths are multiples of `channels`; None gives BigGAN's flat shape."""
 
-    channels: Positive = 64
-    z_dim: Positive = 128
+    channels: Count = 64
+    z_dim: Count = 128
     generator_widths: Widths | None = None
     discriminator_widths: Widths | None = None
     generator_spectral_norm: bool = True
@@ -82,7 +86,7 @@ class DistillSettings(Group):
     rank: Positive | None = None
     distance: Literal["squared", "smooth-l1"] = "squared"
     shuffled: bool = False  # a control: each image gets the target of another
-    weight: float = Field(8.0, ge=0)
+    weight: float = Field(8.0, ge=0, le=1e6)
     generated_every: Positive = 1
 
 
@@ -90,23 +94,24 @@ class TrainingSettings(Group):
     """The schedule. An iteration is `d_steps` steps of D and one of G."""
 
     iterations: Positive = 125_000
-    batch_size: int = Field(50, ge=2)
+    batch_size: int = Field(50, ge=2, le=2**16)
     d_steps: Positive = 4
-    d_lr: float = Field(2e-4, gt=0)
-    g_lr: float = Field(2e-4, gt=0)
+    d_lr: float = Field(2e-4, gt=0, le=10)
+    g_lr: float = Field(2e-4, gt=0, le=10)
     ema_decay: float = Field(0.9999, ge=0, lt=1)
-    ema_start: int = Field(1_000, ge=0)
+    ema_start: int = Field(1_000, ge=0, le=2**31)
     log_every: Positive = 50
     sample_every: Positive = 1_000
     checkpoint_every: Positive = 1_000
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    deterministic: bool = False
 
 
 class EvaluationSettings(Group):
     """What `eval` does when no flag says otherwise."""
 
-    num: int = Field(5_000, ge=2)
+    num: int = Field(5_000, ge=2, le=2**31)
     reference: Literal["train", "test", "subset"] = "train"
     nearest_k: Positive = 5
 
@@ -135,7 +140,13 @@ class Recipe(Group):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers: `2e-4` is one (YAML 1.1 wants a dot in it)."""
+    """YAML 1.2's numbers: `2e-4` is one (YAML 1.1 wants a dot in it); and no aliases."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuses aliases, of which a few lines unfold to gigabytes; recipes need none."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"an alias (*{self.peek_event().anchor}): write it out")
+        return super().compose_node(parent, index)
 
 
 _Loader.add_implicit_resolver(
@@ -144,15 +155,18 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(text: str, where: str) -> Any:
-    """Parse YAML safely.
+    """Parse YAML safely: no objects, no aliases, of bounded size and depth.
 
     Raises:
         GanVkdError: not YAML; `where` names the flag or file.
     """
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise GanVkdError(f"{where}: not YAML ({' '.join(str(error).split())})") from None
+    except RecursionError:
+        raise GanVkdError(f"{where}: not YAML of a recipe (too many levels)") from None
+    except Exception as error:  # its readers of numbers and dates raise whatever they trip over
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise GanVkdError(f"{where}: not YAML ({reason[:300]})") from None
 
 
 def preset_layer(name: str) -> dict:
@@ -165,10 +179,14 @@ def file_layer(path: Path) -> dict:
     """The settings of a YAML file.
 
     Raises:
-        GanVkdError: unreadable, or not a mapping.
+        GanVkdError: unreadable, too large, or not a mapping.
     """
     try:
-        layer = read_yaml(path.read_text(), f"--config {path}")
+        with path.open(encoding="utf-8") as file:  # it may be a pipe, or endless
+            text = file.read(LARGEST_RECIPE + 1)
+        if len(text) > LARGEST_RECIPE:
+            raise GanVkdError(f"--config {path}: too large for a recipe")
+        layer = read_yaml(text, f"--config {path}")
     except (OSError, UnicodeDecodeError) as error:
         raise GanVkdError(f"--config {path}: can't be read ({error})") from None
     if not isinstance(layer, dict):
@@ -238,7 +256,7 @@ def _explain(problem: dict) -> str:
             close = [k for k in known if k.endswith(f".{location[1]}")]
         return f"{field}: no such field" + (f"; did you mean {close[0]}?" if close else "")
     message = problem["msg"].removeprefix("Value error, ")
-    got = f" (got {problem['input']!r})" if field else ""
+    got = f" (got {reprlib.repr(problem['input'])})" if field else ""
     return f"{field}: {message}{got}" if field else message
 
 

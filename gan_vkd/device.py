@@ -1,5 +1,7 @@
 """Where and in which precision to compute."""
 
+import os
+
 import torch
 
 from gan_vkd.errors import GanVkdError
@@ -35,3 +37,13 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context in which networks run in `bf16`; for `fp32` one that turns autocast off."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def compute_deterministically() -> None:
+    """Give the same bits every time on a GPU too (a CPU does so anyway), for the whole process.
+
+    Operations that can't raise RuntimeError. To be called before the GPU multiplies matrices.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)

@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gan_vkd.terminal import printable
+
 T = TypeVar("T")
 
 
@@ -29,8 +31,8 @@ class Reporter:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
 
     def say(self, text: str) -> None:
-        """Print one line; markup in it is not interpreted (file names come from anywhere)."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        """Print one line; neither markup nor escape sequences in it do anything."""
+        self.console.print(printable(text), markup=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, description: str, total: int, done: int = 0) -> Iterator["Bar"]:
@@ -43,7 +45,7 @@ class Reporter:
             TextColumn("{task.fields[status]}", markup=False),
         )
         with Progress(*columns, console=self.console, disable=self.quiet) as progress:
-            task = progress.add_task(description, total=total, completed=done, status="")
+            task = progress.add_task(printable(description), total=total, completed=done, status="")
             yield Bar(progress, task)
 
     def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:

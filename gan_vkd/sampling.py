@@ -103,6 +103,6 @@ def _rows(generator: ExportedGenerator, classes: Sequence[int] | None) -> list[i
 
 def _folder_names(class_names: tuple[str, ...]) -> list[str]:
     """Class names as folder names: unlike each other, and going nowhere else."""
-    safe = [re.sub(r"[^\w .()+-]", "_", name).strip(". ")[:100] or "class" for name in class_names]
+    safe = [re.sub(r"[^\w .()+-]", "_", name).strip(". ")[:60] or "class" for name in class_names]
     taken_twice = len({name.lower() for name in safe}) < len(safe)
     return [f"{i:03d} {name}" for i, name in enumerate(safe)] if taken_twice else safe

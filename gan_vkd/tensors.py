@@ -8,7 +8,17 @@ from safetensors.torch import save_file
 
 from gan_vkd.paths import replacing
 
-UNREADABLE = (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError)
+UNREADABLE = (  # what reading, and making sense of, a file from anywhere can raise
+    SafetensorError,
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+)
 
 
 def read_tensors(path: Path, kind: str | None = None) -> tuple[dict[str, torch.Tensor], dict]:

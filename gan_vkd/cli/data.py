@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from gan_vkd.cli.plumbing import begin, data_root_option, quiet_option, skip_bad_option
+from gan_vkd.terminal import printable
 
 
 @click.group()
@@ -26,4 +27,4 @@ def describe_data(spec: str, data_root: Path | None, skip_bad: bool, quiet: bool
         spec, image_size=32, data_root=data_root, skip_bad=skip_bad, reporter=reporter
     )
     for line in describe(dataset):
-        click.echo(line)
+        click.echo(printable(line))

@@ -8,6 +8,7 @@ import click
 
 from gan_vkd.cli.plumbing import begin, data_root_option, device_option, newest, quiet_option
 from gan_vkd.config import EvaluationSettings
+from gan_vkd.terminal import printable
 
 
 @click.command("eval")
@@ -146,4 +147,4 @@ def _show(table: Any, said: list[str], text: str, json_file: str | None, quiet: 
     console = Console(stderr=json_file == "-", quiet=quiet and json_file == "-")
     console.print(table)
     for sentence in said:
-        console.print(sentence, markup=False, highlight=False)
+        console.print(printable(sentence), markup=False, highlight=False)

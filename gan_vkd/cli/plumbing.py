@@ -2,12 +2,14 @@
 
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
 from gan_vkd.errors import GanVkdError
+from gan_vkd.terminal import printable
 
 
 class OneLineErrors(click.Group):
@@ -32,7 +34,7 @@ class OneLineErrors(click.Group):
 
 
 def _fail(message: str) -> None:
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    click.echo(f"Error: {printable(' '.join(message.split()))}", err=True)
     sys.exit(2)
 
 
@@ -73,6 +75,7 @@ def begin(device: str = "auto", quiet: bool = False) -> tuple[Any, Any]:
     from gan_vkd.progress import Reporter
 
     torch.set_flush_denormal(True)  # denormals slow a CPU many times over
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what it warns of is refused, or harmless
     return pick_device(device), Reporter(quiet)
 
 
@@ -82,5 +85,5 @@ def newest(quiet: bool) -> Path:
 
     run = newest_run()
     if not quiet:
-        click.echo(f"The newest run: {run}", err=True)
+        click.echo(printable(f"The newest run: {run}"), err=True)
     return run

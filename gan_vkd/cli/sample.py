@@ -6,6 +6,7 @@ import click
 
 from gan_vkd.cli.plumbing import begin, device_option, newest, quiet_option
 from gan_vkd.errors import GanVkdError
+from gan_vkd.terminal import printable
 
 
 @click.command()
@@ -46,13 +47,14 @@ def sample(
     picked, reporter = begin(device, quiet)
     from gan_vkd import sampling
     from gan_vkd.gan.exported import load_generator
+    from gan_vkd.paths import replacing
 
     generator = load_generator(run).to(picked)
     chosen = None if classes is None else _parse_classes(classes, generator.class_names)
     options = {"classes": chosen, "seed": seed, "truncation": truncation}
     if out is not None:
         sampling.write_images(generator, out, num or 64, reporter=reporter, **options)
-        click.echo(out)
+        click.echo(printable(str(out)))
         return
     draw = sampling.interpolation_grid if interpolate else sampling.class_grid
     picture = draw(generator, columns=columns, **options)
@@ -60,8 +62,9 @@ def sample(
     place = run / "samples" / f"{name}.png" if run.is_dir() else run.with_name(f"{name}.png")
     grid = grid or place
     grid.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(grid, "PNG")
-    click.echo(grid)
+    with replacing(grid) as temporary:
+        picture.save(temporary, "PNG")
+    click.echo(printable(str(grid)))
 
 
 def _parse_classes(text: str, names: tuple[str, ...]) -> list[int]:

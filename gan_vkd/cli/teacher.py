@@ -13,6 +13,7 @@ from gan_vkd.cli.plumbing import (
     teacher_weights_option,
 )
 from gan_vkd.errors import GanVkdError
+from gan_vkd.terminal import printable
 
 
 @click.group()
@@ -42,7 +43,7 @@ def describe_teacher(spec: str, teacher_size: int | None, teacher_weights: Path 
         raise GanVkdError("teacher none: there is nothing to describe")
     loaded = load_teacher(spec, teacher_size, teacher_weights)
     parameters = sum(p.numel() for p in loaded.parameters())
-    click.echo(f"{spec}: {teacher_kind(spec).description}")
+    click.echo(printable(f"{spec}: {teacher_kind(spec).description}"))
     click.echo(f"features   {loaded.dim}, {loaded.pooling}")
     click.echo(f"input      {loaded.image_size}x{loaded.image_size} pixels")
     click.echo(f"parameters {parameters / 1e6:.2f} M, frozen")
@@ -89,4 +90,4 @@ def fit_teacher(
         reporter=reporter,
     )
     measured = "no held-out images" if accuracy is None else f"held-out top-1 {accuracy:.1%}"
-    click.echo(f"{out}: {measured}")
+    click.echo(printable(f"{out}: {measured}"))

@@ -28,6 +28,7 @@ from gan_vkd.config import (
     set_layer,
 )
 from gan_vkd.errors import GanVkdError
+from gan_vkd.terminal import printable
 
 
 @click.command()
@@ -50,6 +51,7 @@ from gan_vkd.errors import GanVkdError
 @click.option("--augment", help="none, or some of color,translation,cutout.")
 @click.option("--iterations", type=int, help="Iterations in all.")
 @click.option("--seed", type=int, help="Of everything random.")
+@click.option("--deterministic", is_flag=True, help="The same bits every time, on a GPU too.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Default: numbered, under runs/.")
 @click.option("--resume", is_flag=True, help="Go on with --run-dir, or the newest run.")
 @click.option("--time-limit", type=Duration(), help="Stop and save after, say, 25m.")
@@ -81,6 +83,7 @@ def train(
     if config is not None:
         layers.append((f"--config {config}", file_layer(config)))
     layers += [("--set", set_layer(assignments)), ("the flags", _flag_layer(flags))]
+    layers = [(where, _absolute(layer)) for where, layer in layers]
     picked, reporter = begin(device, quiet)
     if resume:
         if preset is not None:
@@ -99,8 +102,11 @@ def train(
                 f"--run-dir {run_dir}: exists: go on with --resume, or choose another name"
             )
 
+    from gan_vkd.device import compute_deterministically
     from gan_vkd.training.run import run_training
 
+    if recipe.training.deterministic:
+        compute_deterministically()
     result = run_training(
         recipe,
         device=picked,
@@ -113,7 +119,7 @@ def train(
     if result.outcome is None:
         return 0
     outcome, run = result.outcome, result.run
-    click.echo(run)
+    click.echo(printable(str(run)))
     if outcome.reason == "done":
         reporter.say(f"Done: {outcome.iteration:,} iterations. gan-vkd sample {run}")
         return 0
@@ -140,6 +146,7 @@ def _flag_layer(flags: dict[str, Any]) -> dict:
         "normalise": ("distill", "normalise"),
         "iterations": ("training", "iterations"),
         "seed": ("training", "seed"),
+        "deterministic": ("training", "deterministic"),
     }
     layer: dict = {}
     for flag, value in flags.items():
@@ -147,6 +154,30 @@ def _flag_layer(flags: dict[str, Any]) -> dict:
             continue
         group, field = fields[flag]
         if isinstance(value, Path):
-            value = str(value.absolute())  # the run may be resumed from elsewhere
+            value = str(value)
         layer.setdefault(group, {})[field] = value
     return layer
+
+
+def _absolute(layer: dict) -> dict:
+    """The layer with absolute paths: the run may be resumed from elsewhere."""
+    from gan_vkd.data.sources import NAMES
+
+    def absolute(group: str, field: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        place = Path(value).expanduser()
+        if (group, field) in (("data", "data_root"), ("teacher", "weights")):
+            return str(place.absolute())
+        if (group, field) == ("data", "dataset") and value not in NAMES and place.exists():
+            return str(place.absolute())
+        if (group, field) == ("teacher", "spec") and value.startswith("file:"):
+            return f"file:{Path(value.removeprefix('file:')).expanduser().absolute()}"
+        return value
+
+    return {
+        group: {field: absolute(group, field, value) for field, value in fields.items()}
+        if isinstance(fields, dict)
+        else fields
+        for group, fields in layer.items()
+    }

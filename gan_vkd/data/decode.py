@@ -5,6 +5,7 @@ import io
 import numpy as np
 from PIL import Image, ImageOps
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # Pillow's others run programs or are rare
 RESAMPLING = Image.Resampling.BICUBIC  # Pillow's filters are anti-aliased when they shrink
 
 
@@ -42,11 +43,22 @@ def decode(content: bytes, size: int) -> np.ndarray:
     """The bytes of an image file → uint8 [size, size, 3].
 
     Raises:
-        OSError, ValueError, SyntaxError, Image.DecompressionBombError: what Pillow raises for
-            broken, unknown or dangerously large files.
+        Exception: of any class, for broken, unknown or dangerously large files: Pillow's readers
+            raise whatever they trip over.
     """
-    with Image.open(io.BytesIO(content)) as image:
+    with open_image(content) as image:
         return to_square(to_rgb(image), size)
 
 
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+def open_image(content: bytes) -> Image.Image:
+    """The bytes of an image file → a Pillow image whose pixels are not decoded yet.
+
+    Raises:
+        Exception: as `decode`.
+    """
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    if image.width * image.height > Image.MAX_IMAGE_PIXELS:  # Pillow itself warns up to twice that
+        raise Image.DecompressionBombError(
+            f"{image.width}x{image.height} pixels; more than {Image.MAX_IMAGE_PIXELS:,} are refused"
+        )
+    return image

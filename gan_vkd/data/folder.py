@@ -1,7 +1,6 @@
 """Folders and zips of images, with a cache that makes the second load fast."""
 
 import hashlib
-import io
 import json
 import os
 import zipfile
@@ -13,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from PIL import Image
 
-from gan_vkd.data.decode import UNREADABLE, decode
+from gan_vkd.cache import mark_used, prune
+from gan_vkd.data.archive import open_archive, read_file, read_member
+from gan_vkd.data.decode import decode, open_image
 from gan_vkd.data.images import Dataset, ImageSet
 from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import cache_dir
 from gan_vkd.progress import Reporter
-from gan_vkd.tensors import UNREADABLE as UNREADABLE_TENSORS
-from gan_vkd.tensors import read_tensors, write_tensors
+from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 TEST_NAMES = ("test", "val", "valid")
@@ -48,19 +47,19 @@ def open_tree(root: Path) -> Tree:
     """List the images below a folder, or in a zip, sorted by path; hidden names are left out.
 
     Raises:
-        GanVkdError: when `root` is neither, or holds no image.
+        GanVkdError: when `root` is neither, holds no image, or is a zip not to be trusted.
     """
     if root.is_dir():
         members = sorted(_walk(root), key=lambda member: member.path)
-        tree = Tree(members, lambda path: (root / path).read_bytes())
+        tree = Tree(members, lambda path: read_file(root / path))
     elif zipfile.is_zipfile(root):
-        archive = zipfile.ZipFile(root)
+        archive, files = open_archive(root)
         members = [
             Member(info.filename, (info.file_size, info.CRC))
-            for info in sorted(archive.infolist(), key=lambda info: info.filename)
+            for info in sorted(files, key=lambda info: info.filename)
             if _is_image(info.filename)
         ]
-        tree = Tree(members, archive.read)
+        tree = Tree(members, lambda path: read_member(archive, path))
     else:
         raise GanVkdError(f"{root}: neither a folder nor a zip of images")
     if not tree.members:
@@ -156,9 +155,9 @@ def common_size(root: Path) -> int:
     first = None
     for member in tree.members:
         try:
-            with Image.open(io.BytesIO(tree.read(member.path))) as image:
+            with open_image(tree.read(member.path)) as image:
                 size = image.size
-        except UNREADABLE as error:
+        except Exception as error:
             raise GanVkdError(f"{root}: can't read {member.path} ({_one_line(error)})") from None
         first = first or size
         if size != first or size[0] != size[1]:
@@ -192,13 +191,16 @@ def load_folder(root: Path, image_size: int, *, skip_bad: bool, reporter: Report
     except OSError as error:
         reporter.say(f"The image cache {entry.parent} can't be written ({error}): going without")
         return _decode_all(root, tree, layout, image_size, skip_bad, reporter)
-    with lock:
+    try:
         cached = _read_cache(root, entry, layout, reporter)
         if cached is not None:
             return cached
         dataset = _decode_all(root, tree, layout, image_size, skip_bad, reporter)
         _write_cache(entry, dataset, reporter)
         return dataset
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # at worst, two processes decode at once
+        lock.release()
 
 
 def _cache_entry(root: Path, tree: Tree, image_size: int, skip_bad: bool) -> Path:
@@ -213,11 +215,23 @@ def _read_cache(root: Path, entry: Path, layout: Layout, reporter: Reporter) -> 
         return None
     try:
         tensors, header = read_tensors(entry)
-        skipped = int(header["skipped"])
-    except UNREADABLE_TENSORS:
+        dataset = _dataset(root, tensors, layout.class_names, int(header["skipped"]))
+        for images in filter(None, (dataset.train, dataset.test)):
+            _check_cached(images)
+        mark_used(entry)
+    except UNREADABLE:
         reporter.say(f"The image cache {entry} is damaged: reading {root} again")
         return None
-    return _dataset(root, tensors, layout.class_names, skipped)
+    return dataset
+
+
+def _check_cached(images: ImageSet) -> None:
+    """Raises ValueError where a cache entry holds something else."""
+    shape, labels = images.images.shape, images.labels
+    if images.images.dtype != torch.uint8 or len(shape) != 4 or labels.shape != shape[:1]:
+        raise ValueError("no images and labels")
+    if not 0 <= int(labels.min()) <= int(labels.max()) < len(images.class_names):
+        raise ValueError("labels of other classes")
 
 
 def _write_cache(entry: Path, dataset: Dataset, reporter: Reporter) -> None:
@@ -226,6 +240,7 @@ def _write_cache(entry: Path, dataset: Dataset, reporter: Reporter) -> None:
         tensors |= {"test_images": dataset.test.images, "test_labels": dataset.test.labels}
     try:
         write_tensors(entry, tensors, {"skipped": str(dataset.skipped)})
+        prune(entry.parent, keep=entry)
     except OSError as error:
         reporter.say(f"The image cache {entry} could not be written ({error}): going without")
 
@@ -248,7 +263,7 @@ def _decode_all(
     def attempt(path: str) -> np.ndarray | Exception:
         try:
             return decode(tree.read(path), image_size)
-        except (*UNREADABLE, zipfile.BadZipFile, RuntimeError) as error:
+        except Exception as error:
             return error
 
     tensors, skipped = {}, 0

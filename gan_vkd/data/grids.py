@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from gan_vkd.terminal import printable
+
 CELL = 64  # smallest side of an image in a grid, pixels
 GAP = 2
 ROWS_PER_BLOCK = 25  # more rows than this stand in blocks side by side
@@ -27,7 +29,7 @@ def labelled_rows(names: Sequence[str], images: torch.Tensor) -> Image.Image:
     cell = size * max(1, math.ceil(CELL / size))
     columns = len(images) // len(names)
     font = ImageFont.load_default(size=14)
-    names = [name[:24] for name in names]
+    names = [printable(name)[:24] for name in names]
     margin = math.ceil(max(font.getlength(name) for name in names)) + 16
     blocks = math.ceil(len(names) / ROWS_PER_BLOCK)
     rows = math.ceil(len(names) / blocks)

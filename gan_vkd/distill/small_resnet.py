@@ -11,6 +11,7 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 
 FORMAT = "gan_vkd-classifier-1"
+MOST_STAGES, LARGEST_IMAGE = 8, 1024  # of a file from anywhere
 
 
 def _conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
@@ -98,15 +99,18 @@ def load_classifier(path: Path) -> SmallResNet:
         raise GanVkdError(f"{path}: no such file (gan-vkd teacher fit writes one)")
     try:
         state, header = read_tensors(path, FORMAT)
-        model = SmallResNet(
-            tuple(json.loads(header["class_names"])),
-            int(header["image_size"]),
-            tuple(json.loads(header["widths"])),
-        )
-        model.load_state_dict(state)
+        names, widths = json.loads(header["class_names"]), json.loads(header["widths"])
+        size = int(header["image_size"])
+        if not (names and all(isinstance(name, str) for name in names)):
+            raise ValueError("class names that are no text")
+        if not (1 <= len(widths) <= MOST_STAGES and 1 <= size <= LARGEST_IMAGE):
+            raise ValueError("sizes that no such classifier has")
+        with torch.device("meta"):  # a header may claim any size: no memory before it fits
+            model = SmallResNet(tuple(names), size, tuple(widths))
+        model.load_state_dict(state, assign=True)
     except UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise GanVkdError(
             f"{path}: not a whole classifier of gan-vkd teacher fit ({reason[:200]})"
         ) from None
-    return model.eval()
+    return model.float().eval()

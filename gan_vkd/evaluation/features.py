@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from gan_vkd.cache import mark_used, prune
 from gan_vkd.data.images import to_float
 from gan_vkd.distill.small_resnet import load_classifier
 from gan_vkd.errors import GanVkdError
@@ -175,6 +176,7 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
         try:
             found = Features(**read_tensors(entry)[0])
             if len(found.features) == len(images):
+                mark_used(entry)
                 return found
         except UNREADABLE:
             pass
@@ -185,6 +187,7 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
     tensors = {name: tensor for name, tensor in vars(found).items() if tensor is not None}
     try:
         write_tensors(entry, tensors, {})
+        prune(entry.parent, keep=entry)
     except OSError as error:
         reporter.say(f"The feature cache {entry.parent} can't be written ({error})")
     return found

@@ -3,6 +3,8 @@
 from rich.markup import escape
 from rich.table import Table
 
+from gan_vkd.terminal import printable
+
 NAMES = {
     "fid": ("FID", "lower is better"),
     "inception_score": ("IS", "higher is better"),
@@ -58,7 +60,10 @@ def figure_rows(result: dict) -> list[tuple[str, str, str, str, str]]:
 
 def metrics_table(result: dict) -> Table:
     """The figures of `evaluate`, each named with its extractor, held-out real images beside."""
-    table = Table(title=escape(headline(result["protocol"])), caption=escape(caption(result)))
+    table = Table(
+        title=escape(printable(headline(result["protocol"]))),
+        caption=escape(printable(caption(result))),
+    )
     table.add_column("metric", no_wrap=True)
     for column in ("images", "held-out", "expected"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -71,7 +76,7 @@ def comparison_table(compared: dict) -> Table:
     """The figures of `compare`."""
     files = compared["files"]
     table = Table(
-        title=escape(f"first: {files['first']}   second: {files['second']}"),
+        title=escape(printable(f"first: {files['first']}   second: {files['second']}")),
         caption="±: 95 %, of the sampling of images, not of the training seed.",
     )
     table.add_column("metric", no_wrap=True)

@@ -15,7 +15,7 @@ from torch import nn
 from gan_vkd.data.images import to_uint8
 from gan_vkd.data.subsets import proportional_counts
 from gan_vkd.errors import GanVkdError
-from gan_vkd.gan.biggan import Generator
+from gan_vkd.gan.biggan import Generator, flat_widths
 from gan_vkd.randomness import generator
 from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 
@@ -222,14 +222,31 @@ def load_generator(path: str | Path) -> ExportedGenerator:
         )
     try:
         state, header = read_tensors(path, FORMAT)
-        network = Generator(**json.loads(header["shape"]), spectral_norm=False)
-        network.load_state_dict(state)
-        return ExportedGenerator(
-            network.eval().requires_grad_(False),
-            tuple(json.loads(header["class_names"])),
-            torch.tensor(json.loads(header["class_counts"])),
-            json.loads(header["card"]),
+        shape, names, counts, card = (
+            json.loads(header[name]) for name in ("shape", "class_names", "class_counts", "card")
         )
+        _check_header(shape, names, counts)
+        with torch.device("meta"):  # a header may claim any size: no memory before it fits
+            network = Generator(**shape, spectral_norm=False)
+        network.load_state_dict(state, assign=True)
+        network = network.float().eval().requires_grad_(False)
+        return ExportedGenerator(network, tuple(names), torch.tensor(counts), dict(card))
     except UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise GanVkdError(f"{path}: not a whole exported generator ({reason[:200]})") from None
+
+
+def _check_header(shape: dict, names: list, counts: list) -> None:
+    """Raises ValueError where a header is none that `save_generator` writes."""
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("class names that are no text")
+    if not all(isinstance(count, int) and 0 <= count < 2**48 for count in counts) or not any(
+        counts
+    ):
+        raise ValueError("class counts that are no counts")
+    if not shape["num_classes"] == len(names) == len(counts):
+        raise ValueError("another number of class names than of classes")
+    if shape["image_size"] not in (16, 32, 64):
+        raise ValueError(f"images of {shape['image_size']} pixels")
+    if len(shape["widths"]) != len(flat_widths(shape["image_size"])):
+        raise ValueError("widths that don't fit its image size")

@@ -1,19 +1,19 @@
 """The training loop: iterations, logs, sample grids, checkpoints, and a good end."""
 
 import json
-import math
+import os
 import signal
 import time
 from dataclasses import dataclass
 from types import FrameType
 from typing import Literal
 
-from torch.utils.tensorboard import SummaryWriter
-
-from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator, save_generator
+from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
 from gan_vkd.sampling import class_grid
+from gan_vkd.training.events import EventFile
+from gan_vkd.training.health import Health
 from gan_vkd.training.run_dir import RunDir
 from gan_vkd.training.trainer import Trainer
 
@@ -67,20 +67,21 @@ def train(
 
     Args:
         trainer: its state is that after `start` iterations.
-        run: where everything goes.
+        run: where everything goes; under its lock.
         start: iterations already done.
         deadline: on `time.monotonic`'s clock; `math.inf` for none.
         reporter: told how it goes.
 
     Raises:
-        GanVkdError: a loss is not finite. The last checkpoint is from before that.
+        GanVkdError: the numbers went wrong (see `Health`). The last checkpoint is from before that.
+        OSError: the run can't be written; its checkpoints stay.
     """
     settings = trainer.recipe.training
-    run.truncate_log(start)
+    health = Health(run, run.rewind(start))
     ticks = _Ticker(settings.batch_size * settings.d_steps)
     with (
         Interruption() as interruption,
-        SummaryWriter(str(run.path), purge_step=start) as board,
+        EventFile(run.path, start) as board,
         run.log_path.open("a") as log,
         reporter.bar("Training", settings.iterations, done=start) as bar,
     ):
@@ -95,16 +96,16 @@ def train(
             terms = trainer.iterate(done, measure=logging or checkpointing)
             done += 1
             ticks.count()
-            _refuse_non_finite(terms, done, run)
+            health.check_finite(done, terms)
 
             # 2. The log, term by term, with the overfitting that the method is about.
             status = None
             if logging:
                 line = {"iteration": done, **terms, **trainer.probe(), **ticks.speed()}
+                health.check_line(line)
                 log.write(json.dumps(line) + "\n")
                 log.flush()
-                for name, value in line.items():
-                    board.add_scalar(name, value, done)
+                board.add(done, line)
                 status = _status(line)
             bar.advance(status=status)
 
@@ -112,12 +113,15 @@ def train(
             if done % settings.sample_every == 0:
                 grid = class_grid(_export(trainer, done), columns=8)
                 run.samples.mkdir(exist_ok=True)
-                grid.save(run.samples / f"{done:08d}.png")
+                with replacing(run.samples / f"{done:08d}.png") as temporary:
+                    grid.save(temporary, "PNG")
             if checkpointing and done < settings.iterations:
-                _save(trainer, run, done)
+                os.fsync(log.fileno())
+                _save(trainer, run, done, health)
 
         # 4. Whatever ended it, all is saved.
-        _save(trainer, run, done)
+        os.fsync(log.fileno())
+        _save(trainer, run, done, health)
         if done == settings.iterations:
             return Outcome(done, "done")
         if interruption.signal:
@@ -131,18 +135,11 @@ def _export(trainer: Trainer, iteration: int) -> ExportedGenerator:
     return export_generator(trainer.average, train.class_names, train.counts, card)
 
 
-def _save(trainer: Trainer, run: RunDir, iteration: int) -> None:
-    run.save_checkpoint(iteration, trainer.state_dict())
+def _save(trainer: Trainer, run: RunDir, iteration: int, health: Health) -> None:
+    state = trainer.state_dict()
+    health.check_state(iteration, state)
+    run.checkpoints.save(iteration, state)
     save_generator(_export(trainer, iteration), run.path / FILE_NAME)
-
-
-def _refuse_non_finite(terms: dict[str, float], iteration: int, run: RunDir) -> None:
-    for name, value in terms.items():
-        if not math.isfinite(value):
-            raise GanVkdError(
-                f"{run.path}: {name} is {value} at iteration {iteration}; nothing was saved since "
-                "the last checkpoint: try a lower learning rate (--set training.d_lr=...)"
-            )
 
 
 class _Ticker:

@@ -1,5 +1,6 @@
 """From a recipe to a trained run: load, say what is about to happen, train."""
 
+import contextlib
 import math
 import time
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import TrainingData, split_training
 from gan_vkd.device import resolve_precision
 from gan_vkd.distill.teachers import Teacher, load_teacher
+from gan_vkd.errors import GanVkdError
 from gan_vkd.progress import Reporter
+from gan_vkd.training.health import device_explained, writing_explained
 from gan_vkd.training.loop import Outcome, train
 from gan_vkd.training.run_dir import RunDir, create_run_dir, write_config
 from gan_vkd.training.trainer import TeacherView, Trainer
@@ -55,64 +58,112 @@ def run_training(
     Raises:
         GanVkdError: data, teacher or directory are not as they should be.
     """
-    # 1. Everything that can fail, before anything is written.
-    settings, weights = recipe.data, recipe.teacher.weights
-    teacher = load_teacher(
-        recipe.teacher.spec, recipe.teacher.image_size, None if weights is None else Path(weights)
-    )
-    dataset = load_dataset(
-        settings.dataset,
-        image_size=settings.image_size,
-        data_root=None if settings.data_root is None else Path(settings.data_root),
-        skip_bad=settings.skip_bad,
-        reporter=reporter,
-    )
-    if dataset.skipped:
-        reporter.say(f"Left out {dataset.skipped} unreadable images of {settings.dataset}")
-    recipe = _settled(recipe, dataset.flippable, device)
-    seed = recipe.training.seed
-    data = split_training(dataset, settings.subset, settings.subset_draw, seed)
-    data = TrainingData(
-        _place(data.train, device),
-        None if data.held_out is None else _place(data.held_out, device),
-        data.held_out_origin,
-    )
-    view = None
-    if teacher is not None:
-        view = TeacherView(teacher.to(device), data, device, recipe.training.precision)
-    checkpoint = RunDir(wanted).load_checkpoint() if resume else None
-
-    # 2. What is about to happen, and how long it will take.
-    trainer = Trainer(recipe, data, view, device)
-    start = 0 if checkpoint is None else checkpoint[0]
-    for line in _plan(trainer, teacher, start, wanted):
-        reporter.say(line)
-    reporter.say(_time_needed(recipe, data, view, device, start))
-    if dry_run:
-        return Result(None, None)
-
-    # 3. The state: a checkpoint's, or a new one.
-    if checkpoint is not None:
-        trainer.load_state_dict(checkpoint[1])
-        reporter.say(f"Going on from iteration {start:,}")
-    else:
+    with contextlib.ExitStack() as held:
+        held.enter_context(device_explained(recipe.training.batch_size))
+        if resume and not dry_run:
+            held.enter_context(RunDir(wanted).lock())
+        # 1. Everything that can fail, before anything is written.
+        checkpoint = None
         if resume:
-            reporter.say("No checkpoint yet: starting at iteration 0")
-        if view is not None and recipe.distill.normalise == "whiten-dataset":
-            rank = trainer.whitening_rank()
-            whitening = view.fit_whitening(rank, recipe.data.flip, reporter)
-            trainer = Trainer(recipe, data, view, device, whitening)
+            _refuse_moved(recipe, wanted)
+            checkpoint = _newest_checkpoint(RunDir(wanted), recipe.training.iterations, reporter)
+        settings, weights = recipe.data, recipe.teacher.weights
+        teacher = load_teacher(
+            recipe.teacher.spec,
+            recipe.teacher.image_size,
+            None if weights is None else Path(weights),
+        )
+        dataset = load_dataset(
+            settings.dataset,
+            image_size=settings.image_size,
+            data_root=None if settings.data_root is None else Path(settings.data_root),
+            skip_bad=settings.skip_bad,
+            reporter=reporter,
+        )
+        if dataset.skipped:
+            reporter.say(f"Left out {dataset.skipped} unreadable images of {settings.dataset}")
+        recipe = _settled(recipe, dataset.flippable, device)
+        seed = recipe.training.seed
+        data = split_training(dataset, settings.subset, settings.subset_draw, seed)
+        data = TrainingData(
+            _place(data.train, device),
+            None if data.held_out is None else _place(data.held_out, device),
+            data.held_out_origin,
+        )
+        view = None
+        if teacher is not None:
+            view = TeacherView(teacher.to(device), data, device, recipe.training.precision)
 
-    # 4. Train.
-    if resume:
-        run = wanted
-        write_config(run, recipe)  # the iterations may be others
-    else:
-        run = create_run_dir(recipe, wanted)
-    reporter.say(f"Results go to {run}")
-    return Result(
-        run, train(trainer, RunDir(run), start=start, deadline=deadline, reporter=reporter)
-    )
+        # 2. What is about to happen, and how long it will take.
+        trainer = Trainer(recipe, data, view, device)
+        start = 0 if checkpoint is None else checkpoint[0]
+        for line in _plan(trainer, teacher, start, wanted):
+            reporter.say(line)
+        reporter.say(_time_needed(recipe, data, view, device, start))
+        if dry_run:
+            return Result(None, None)
+
+        # 3. The state: a checkpoint's, or a new one.
+        if checkpoint is not None:
+            _restore(trainer, checkpoint[1], wanted)
+            reporter.say(f"Going on from iteration {start:,}")
+        else:
+            if resume:
+                reporter.say("No checkpoint yet: starting at iteration 0")
+            if view is not None and recipe.distill.normalise == "whiten-dataset":
+                rank = trainer.whitening_rank()
+                whitening = view.fit_whitening(rank, recipe.data.flip, reporter)
+                trainer = Trainer(recipe, data, view, device, whitening)
+
+        # 4. Train.
+        run = RunDir(wanted if resume else create_run_dir(recipe, wanted))
+        if not resume:
+            held.enter_context(run.lock())
+        reporter.say(f"Results go to {run.path}")
+        with writing_explained(run):  # all that is read was read before
+            if resume:
+                write_config(run.path, recipe)  # the iterations may be others
+            outcome = train(trainer, run, start=start, deadline=deadline, reporter=reporter)
+        return Result(run.path, outcome)
+
+
+def _refuse_moved(recipe: Recipe, run: Path) -> None:
+    """A run finds its data and weights by absolute paths, which may have moved meanwhile."""
+    for field, place in (
+        ("data.dataset", recipe.data.dataset),
+        ("teacher.weights", recipe.teacher.weights),
+        ("teacher.spec", recipe.teacher.spec.removeprefix("file:")),
+    ):
+        if place is not None and Path(place).is_absolute() and not Path(place).exists():
+            raise GanVkdError(
+                f"--resume: {place} is gone: put it back, or write its new place into "
+                f"{run}/config.yaml ({field})"
+            )
+
+
+def _newest_checkpoint(
+    run: RunDir, iterations: int, reporter: Reporter
+) -> tuple[int, dict[str, torch.Tensor]] | None:
+    found = run.checkpoints.load_newest()
+    if found is None:
+        return None
+    iteration, state, damaged = found
+    if iteration > iterations:
+        raise GanVkdError(f"--iterations {iterations}: {run.path} has {iteration} behind it")
+    for line in damaged:
+        reporter.say(f"{line}: going back to iteration {iteration:,}")
+    return iteration, state
+
+
+def _restore(trainer: Trainer, state: dict[str, torch.Tensor], run: Path) -> None:
+    try:
+        trainer.load_state_dict(state)
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise GanVkdError(
+            f"--resume: the checkpoint does not fit {run}/config.yaml ({reason}): put the run's "
+            "own config back"
+        ) from None
 
 
 def _settled(recipe: Recipe, flippable: bool, device: torch.device) -> Recipe:

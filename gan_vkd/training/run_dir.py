@@ -1,21 +1,20 @@
-"""Run directories: their names, their checkpoints, their logs."""
+"""Run directories: their names, their lock, their logs."""
 
 import contextlib
 import json
-import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-import torch
+from filelock import FileLock, Timeout
 
 from gan_vkd.config import Recipe, dump
 from gan_vkd.errors import GanVkdError
-from gan_vkd.paths import flush, replacing
-from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
+from gan_vkd.paths import replacing
+from gan_vkd.training.checkpoints import Checkpoints
 
 RUNS = Path("runs")
-CHECKPOINTS_KEPT = 3
 
 
 def newest_run(runs: Path = RUNS) -> Path:
@@ -84,58 +83,57 @@ class RunDir:
         self.path = path
         self.samples = path / "samples"
         self.log_path = path / "log.jsonl"
-        self._checkpoints = path / "checkpoints"
+        self.checkpoints = Checkpoints(path / "checkpoints")
 
-    def save_checkpoint(self, iteration: int, state: dict[str, torch.Tensor]) -> None:
-        """Write a checkpoint under a temporary name, flush it, rename it; keep the last three."""
-        final = self._checkpoints / f"{iteration:08d}"
-        temporary = self._checkpoints / f".{final.name}.{os.getpid()}.tmp"
-        temporary.mkdir(parents=True)
-        try:
-            write_tensors(temporary / "state.safetensors", state, {})
-            with replacing(temporary / "state.json") as file:
-                file.write_text(json.dumps({"iteration": iteration}))
-            if final.exists():  # the same iteration, saved again
-                shutil.rmtree(final)
-            temporary.rename(final)
-            flush(self._checkpoints)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        for old in self._whole()[:-CHECKPOINTS_KEPT]:
-            shutil.rmtree(old)
-
-    def load_checkpoint(self) -> tuple[int, dict[str, torch.Tensor]] | None:
-        """The newest checkpoint: its iteration and state; None where there is none.
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run alone; the kernel lets go of it however the process ends.
 
         Raises:
-            GanVkdError: the newest one can't be read.
+            GanVkdError: another process trains here, or nothing can be written.
         """
-        whole = self._whole()
-        if not whole:
-            return None
-        newest = whole[-1]
+        lock = FileLock(self.path / ".lock")
         try:
-            iteration = json.loads((newest / "state.json").read_text())["iteration"]
-            return iteration, read_tensors(newest / "state.safetensors")[0]
-        except UNREADABLE as error:
+            lock.acquire(timeout=0)
+        except Timeout:
             raise GanVkdError(
-                f"{newest}: damaged ({error}): remove it to go on from the one before"
+                f"--run-dir {self.path}: another process is training here: wait for it, or stop it"
             ) from None
+        except OSError as error:
+            raise GanVkdError(
+                f"--run-dir {self.path}: can't be written ({error.strerror}): make it writable"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
-    def _whole(self) -> list[Path]:
-        """Checkpoints, oldest first; temporary ones do not count."""
-        if not self._checkpoints.is_dir():
-            return []
-        return sorted(p for p in self._checkpoints.iterdir() if p.name.isdigit())
+    def rewind(self, iteration: int) -> list[dict]:
+        """Back to `iteration`: drop what came after, it comes again; and what dead writers left.
 
-    def truncate_log(self, iteration: int) -> None:
-        """Drop the log's lines after `iteration`, and a line cut short: they come again."""
+        Only under the lock: then no temporary file is anybody's.
+
+        Returns:
+            The log's lines up to `iteration`.
+        """
+        for folder in (self.path, self.checkpoints.folder):
+            for left in folder.glob(".*.tmp"):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        self.checkpoints.rewind(iteration)
         if not self.log_path.exists():
-            return
-        kept = []
-        for line in self.log_path.read_text().splitlines():
-            with contextlib.suppress(ValueError):
-                if json.loads(line)["iteration"] <= iteration:
-                    kept.append(line + "\n")
+            return []
+        lines = [_log_line(text) for text in self.log_path.read_bytes().splitlines()]
+        kept = [line for line in lines if line is not None and line["iteration"] <= iteration]
         with replacing(self.log_path) as temporary:
-            temporary.write_text("".join(kept))
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        return kept
+
+
+def _log_line(text: bytes) -> dict | None:
+    """One line of the log; None if it was cut short or is something else."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    known = isinstance(line, dict) and isinstance(line.get("iteration"), int)
+    return line if known else None

@@ -138,19 +138,20 @@ class Trainer:
 
         Args:
             iteration: its number, from 0.
-            measure: return the terms of the last D step and of the G step, and the gradient
-                ratio of distillation to the adversarial loss at h.
+            measure: return the terms of the last D step and of the G step, the norms of the two
+                networks' gradients, the gradient ratio of distillation to the adversarial loss at
+                h, and the `spread` of the generated images (see `_spread`).
         """
         d_steps = self.recipe.training.d_steps
         for turn in range(d_steps):
             d_terms = self._discriminator_step(iteration, turn, measure and turn == d_steps - 1)
-        g_loss = self._generator_step(iteration)
+        g_terms = self._generator_step(iteration, measure)
         settings = self.recipe.training
         started = iteration >= settings.ema_start
         update_average(self.average, self.generator, settings.ema_decay if started else 0.0)
         if not measure:
             return {}
-        return {name: value.item() for name, value in {**d_terms, "g": g_loss}.items()}
+        return {name: value.item() for name, value in {**d_terms, **g_terms}.items()}
 
     def _autocast(self) -> torch.autocast:
         return autocast(self.device, self.recipe.training.precision)
@@ -208,6 +209,9 @@ class Trainer:
             loss = loss + distillation
         self.d_optimiser.zero_grad()
         loss.backward()
+        if measure:
+            terms["d_gradient"] = _gradient_norm(self.d_optimiser)
+            terms["spread"] = _spread(fake) / _spread(real).clamp_min(1e-12)
         self.d_optimiser.step()
         return terms
 
@@ -219,7 +223,7 @@ class Trainer:
         """
         return features.roll(1, dims=0) if self.recipe.distill.shuffled else features
 
-    def _generator_step(self, iteration: int) -> torch.Tensor:
+    def _generator_step(self, iteration: int, measure: bool) -> dict[str, torch.Tensor]:
         turn = self.recipe.training.d_steps
         self.discriminator.requires_grad_(False)
         with self._autocast():
@@ -228,9 +232,12 @@ class Trainer:
             loss = hinge_generator(logits)
         self.g_optimiser.zero_grad()
         loss.backward()
+        terms = {"g": loss}
+        if measure:
+            terms["g_gradient"] = _gradient_norm(self.g_optimiser)
         self.g_optimiser.step()
         self.discriminator.requires_grad_(True)
-        return loss
+        return terms
 
     @torch.no_grad()
     def probe(self) -> dict[str, float]:
@@ -321,6 +328,17 @@ def _eval_mode(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.train()
+
+
+def _spread(images: torch.Tensor) -> torch.Tensor:
+    """How unlike each other images [B, 3, S, S] are: each pixel's standard deviation, averaged."""
+    return images.std(dim=0).mean()
+
+
+def _gradient_norm(optimiser: torch.optim.Optimizer) -> torch.Tensor:
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients)
 
 
 def _mean_norm(targets: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from gan_vkd.config import read_config
 from gan_vkd.tensors import read_tensors
+from gan_vkd.training.run_dir import RunDir
 
 BASE = ["train", "--preset", "tiny", "--set", "training.batch_size=16", "--quiet"]
 
@@ -110,9 +112,96 @@ def test_flags_that_contradict_the_run_are_refused(refused, digits_run):
     assert "--resume" in line
 
 
-def test_damaged_checkpoint_is_one_clear_line(gan_vkd, refused, tmp_path):
+FAULTS = Path(__file__).resolve().parents[1] / "faults.py"
+
+
+def log_of(run: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    clocks = ("images_per_second", "seconds")
+    return [{key: line[key] for key in line if key not in clocks} for line in lines]
+
+
+def test_killed_in_a_step_and_its_newest_checkpoint_damaged(gan_vkd, tmp_path):
+    """SIGKILL leaves no time for anything; then the disk lost a bit."""
+    flags = [*BASE, "--teacher", "none", "--subset", "0.2", "--iterations", "9"]
+    flags += ["--set", "training.log_every=1"]
+    flags += ["--set", "training.checkpoint_every=2"]
+    cut = tmp_path / "cut"
+    command = [sys.executable, str(FAULTS), "kill-at=7", *flags, "--run-dir", str(cut)]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+    newest = cut / "checkpoints" / "00000006" / "state.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-1] ^= 1
+    newest.write_bytes(content)
+    moved = cut.rename(tmp_path / "moved")
+
+    result = gan_vkd("train", "--resume", "--run-dir", moved)
+    assert result.exit_code == 0, result.output
+    assert "00000006 is damaged" in result.stderr
+    assert "going back to iteration 4" in result.stderr
+    assert gan_vkd(*flags, "--run-dir", tmp_path / "whole").exit_code == 0
+    assert_same_bits(tmp_path / "whole", moved)
+    assert log_of(moved) == log_of(tmp_path / "whole")
+
+
+def test_a_second_process_on_the_run_is_refused(refused, digits_run):
+    with RunDir(digits_run).lock():
+        line = refused("train", "--resume", "--run-dir", digits_run)
+    assert f"--run-dir {digits_run}: another process is training here" in line
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_it_at_once(tmp_path, number):
     run = tmp_path / "run"
-    gan_vkd(*BASE, "--teacher", "none", "--iterations", 2, "--run-dir", run)
-    (state,) = (run / "checkpoints").rglob("state.safetensors")
-    state.write_bytes(state.read_bytes()[:1000])
-    assert "damaged" in refused("train", "--resume", "--run-dir", run, "--quiet")
+    flags = [*BASE, "--teacher", "none", "--set", "training.log_every=1", "--iterations", "100000"]
+    command = [sys.executable, str(FAULTS), "slow-save", *flags, "--run-dir", str(run)]
+    process = subprocess.Popen(command)
+    while not ((run / "log.jsonl").exists() and (run / "log.jsonl").read_text()):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(number)
+    with pytest.raises(subprocess.TimeoutExpired):  # it is saving
+        process.wait(timeout=2)
+    process.send_signal(number)
+    assert process.wait(timeout=20) == -number
+
+
+def test_more_iterations_behind_it_than_asked_for(refused, digits_run):
+    line = refused("train", "--resume", "--run-dir", digits_run, "--iterations", 5)
+    assert "--iterations 5" in line
+    assert "12" in line
+
+
+def test_paths_are_kept_whole_and_data_that_moved_is_named(
+    gan_vkd, refused, make_folder, tmp_path, monkeypatch
+):
+    images = make_folder({"a": 4, "b": 4}, name="photographs")
+    monkeypatch.chdir(tmp_path)
+    flags = ["--teacher", "none", "--iterations", 1, "--run-dir", "run"]
+    data = ["--dataset", "photographs"]
+    assert gan_vkd(*BASE, *data, *flags).exit_code == 0
+    monkeypatch.chdir(images)
+    run = tmp_path / "run"
+    on = ["train", "--resume", "--run-dir", run, "--quiet"]
+    assert gan_vkd(*on, "--iterations", 2).exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    assert gan_vkd(*on, *data, "--iterations", 3).exit_code == 0  # the same data, said again
+    images.rename(tmp_path / "elsewhere")
+    line = refused(*on)
+    assert f"{images} is gone" in line
+    assert "config.yaml (data.dataset)" in line
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("/photographs", "/elsewhere"))
+    assert gan_vkd(*on).exit_code == 0
+
+
+def test_deterministic_is_part_of_the_recipe_and_turned_on(tmp_path):
+    code = (
+        "import torch\nfrom gan_vkd.cli import cli\n"
+        "try: cli()\nfinally: print(torch.are_deterministic_algorithms_enabled())"
+    )
+    flags = ["--deterministic", "--teacher", "none", "--iterations", "1", "--run-dir"]
+    command = [sys.executable, "-c", code, *BASE, *flags, str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"
+    assert read_config(tmp_path / "run").training.deterministic

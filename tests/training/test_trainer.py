@@ -195,7 +195,7 @@ def test_what_a_run_leaves(digits_run: Path):
         "generator.safetensors",
         "samples/00000010.png",
         "checkpoints/00000012/state.safetensors",
-        "checkpoints/00000012/state.json",
+        "checkpoints/00000012/manifest.json",
     ):
         assert name in files
     assert any(name.startswith("events.out.tfevents") for name in files)
