@@ -36,6 +36,7 @@ class DataSettings(Group):
     data_root: str | None = None
     subset: float = Field(1.0, gt=0, le=1)
     subset_draw: Literal["balanced", "uniform"] = "balanced"
+    validation: float = Field(0.0, ge=0, le=0.5)  # of the subset, to choose a checkpoint by
     image_size: Literal[16, 32, 64] = 32
     augment: str = "translation,cutout"
     flip: bool = True
@@ -103,6 +104,8 @@ class TrainingSettings(Group):
     log_every: Positive = 50
     sample_every: Positive = 1_000
     checkpoint_every: Positive = 1_000
+    eval_every: int = Field(1_000, ge=0, le=2**31)  # 0: never
+    eval_num: int = Field(1_000, ge=2, le=2**31)
     seed: int = Field(0, ge=0, lt=2**63)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     deterministic: bool = False

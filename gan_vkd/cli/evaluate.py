@@ -23,6 +23,12 @@ from gan_vkd.terminal import printable
 @click.option("--extractor-weights", type=click.Path(path_type=Path), help="Its file of weights.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the latents.")
 @click.option(
+    "--checkpoint",
+    type=click.Choice(["last", "best"]),
+    default="last",
+    help="The run's last one, or the one it chose on validation images.",
+)
+@click.option(
     "--compare",
     nargs=2,
     type=click.Path(path_type=Path),
@@ -42,6 +48,7 @@ def evaluate(
     extractor: str | None,
     extractor_weights: Path | None,
     seed: int,
+    checkpoint: str,
     compare: tuple[Path, Path] | None,
     data_root: Path | None,
     device: str,
@@ -75,6 +82,7 @@ def evaluate(
             reference=reference,
             overrides=given,
             seed=seed,
+            checkpoint=checkpoint,
             data_root=data_root,
             extractor=loaded,
             device=picked,

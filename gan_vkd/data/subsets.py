@@ -1,6 +1,6 @@
 """Which images are trained on, and which are held out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -21,25 +21,50 @@ class TrainingData:
         train: the training images.
         held_out: real images the run does not train on, or None where that leaves too few.
         held_out_origin: where they come from, in words.
+        validation: a part of the subset that is not trained on either, to choose a checkpoint by.
     """
 
     train: ImageSet
     held_out: ImageSet | None
     held_out_origin: str
+    validation: ImageSet | None = None
 
 
 def split_training(
-    dataset: Dataset, fraction: float, draw: Literal["balanced", "uniform"], seed: int
+    dataset: Dataset,
+    fraction: float,
+    draw: Literal["balanced", "uniform"],
+    seed: int,
+    validation: float = 0.0,
 ) -> TrainingData:
     """Draw the training subset and choose the held-out images.
 
     Held out are the test split where there is one (of ten images or more); else the training
     images outside the subset; else a stratified tenth, set aside from training; or none where
-    that leaves fewer than ten.
+    that leaves fewer than ten. `validation` is the share of the subset's images, in the classes'
+    proportions, that is set aside from training to choose a checkpoint by.
 
     Raises:
-        GanVkdError: when the subset leaves a class without an image, or holds fewer than two.
+        GanVkdError: when the subset leaves a class without an image, or holds fewer than two; or
+            when training or validation would.
     """
+    data = _split(dataset, fraction, draw, seed)
+    count = round(validation * len(data.train))
+    if validation == 0:
+        return data
+    counts = data.train.counts
+    if count < 2 or len(data.train) - count < max(2, int((counts > 0).sum())):
+        raise GanVkdError(
+            f"data.validation {validation:g}: {count} of {len(data.train)} images are too few on "
+            "one side: use another share, or more images"
+        )
+    kept = balanced_draw(data.train.labels, len(data.train) - count, seed)
+    return replace(data, train=data.train.select(kept), validation=_others(data.train, kept))
+
+
+def _split(
+    dataset: Dataset, fraction: float, draw: Literal["balanced", "uniform"], seed: int
+) -> TrainingData:
     chosen = subset_indices(dataset.train, fraction, draw, seed)
     train = dataset.train.select(chosen)
     if dataset.test is not None and len(dataset.test) >= FEWEST_HELD_OUT:

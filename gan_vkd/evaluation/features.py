@@ -181,7 +181,7 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
         except UNREADABLE:
             pass
         reporter.say(f"The feature cache {entry} is damaged: computing it again")
-    found = _compute(extractor, images, what, reporter)
+    found = run_extractor(extractor, images, what, reporter)
     if not torch.isfinite(found.features).all():
         raise GanVkdError(f"--extractor {extractor.name}: its features of {what} are not finite")
     tensors = {name: tensor for name, tensor in vars(found).items() if tensor is not None}
@@ -194,7 +194,10 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
 
 
 @torch.no_grad()
-def _compute(extractor: Extractor, images: torch.Tensor, what: str, reporter: Reporter) -> Features:
+def run_extractor(
+    extractor: Extractor, images: torch.Tensor, what: str, reporter: Reporter
+) -> Features:
+    """The features of uint8 images [N, 3, H, W], without the cache."""
     parts = images.split(BATCH)
     features, logits = [], []
     for part in reporter.track(parts, f"{extractor.name} on {what}", len(parts)):

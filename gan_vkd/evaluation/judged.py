@@ -36,7 +36,9 @@ def result_path(run: Path, result: dict) -> Path:
     """Where a run keeps a result: named by reference, count and extractor."""
     protocol = result["protocol"]
     reference = "".join(c if c.isalnum() else "-" for c in protocol["reference"])
-    name = f"{reference}-{protocol['judged_count']}-{result['extractor']}.json"
+    best = "" if protocol["checkpoint"].endswith("the last one") else "-best"
+    extractor = "".join(c if c.isalnum() or c == "-" else "-" for c in result["extractor"])
+    name = f"{reference}-{protocol['judged_count']}-{extractor}{best}.json"
     return run / "eval" / name
 
 
@@ -46,6 +48,7 @@ def case_of_run(
     reference: str | None,
     overrides: dict[str, int],
     seed: int,
+    checkpoint: str,
     data_root: Path | None,
     extractor: Extractor,
     device: torch.device,
@@ -59,6 +62,7 @@ def case_of_run(
             recipe's.
         overrides: fields of `EvaluationSettings` that flags set.
         seed: of the latents.
+        checkpoint: `last`, or `best`: the one chosen on validation images.
         data_root: in place of the recipe's.
         extractor, device, reporter: as everywhere.
 
@@ -66,7 +70,7 @@ def case_of_run(
         GanVkdError: no checkpoint yet, or data that can't be loaded.
     """
     recipe = read_config(run)
-    generator = load_generator(run).to(device)
+    generator = load_generator(run if checkpoint == "last" else _best(run)).to(device)
     settings = recipe.evaluation.model_copy(update=overrides)
     own = reference or settings.reference
     root = data_root or (Path(recipe.data.data_root) if recipe.data.data_root else None)
@@ -78,7 +82,11 @@ def case_of_run(
         reporter=reporter,
     )
     data = split_training(
-        dataset, recipe.data.subset, recipe.data.subset_draw, recipe.training.seed
+        dataset,
+        recipe.data.subset,
+        recipe.data.subset_draw,
+        recipe.training.seed,
+        recipe.data.validation,
     )
     if own == "subset":
         sides = (data.train, f"{dataset.name}:subset", data.held_out, data.held_out_origin)
@@ -108,7 +116,8 @@ def case_of_run(
     judged = ImageSet(torch.cat(pictures), labels, generator.class_names)
     origin = {
         "judged": "exported generator",
-        "checkpoint": f"the last one, iteration {generator.card['iteration']}",
+        "checkpoint": f"iteration {generator.card['iteration']}, "
+        + generator.card.get("chosen", "the last one"),
         "latent_seed": seed,
         "extractor_is_the_teacher": taught,
     }
@@ -152,6 +161,15 @@ def case_of_images(
     origin = {"judged": str(target)}
     judged = cut(images, settings.num)
     return Case(judged, real, origin, settings.nearest_k)
+
+
+def _best(run: Path) -> Path:
+    path = run / "best.safetensors"
+    if not path.is_file():
+        raise GanVkdError(
+            f"--checkpoint best: {run} has chosen none: train with --set data.validation=0.1"
+        )
+    return path
 
 
 def _load_reference(

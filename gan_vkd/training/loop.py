@@ -1,6 +1,7 @@
 """The training loop: iterations, logs, sample grids, checkpoints, and a good end."""
 
 import json
+import math
 import os
 import signal
 import time
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Literal
 
+from gan_vkd.evaluation.curves import Curve
 from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator, save_generator
 from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
@@ -62,6 +64,7 @@ def train(
     start: int,
     deadline: float,
     reporter: Reporter,
+    curve: Curve | None = None,
 ) -> Outcome:
     """Train until the recipe's iterations are done, the time is up, or a signal comes.
 
@@ -71,18 +74,23 @@ def train(
         start: iterations already done.
         deadline: on `time.monotonic`'s clock; `math.inf` for none.
         reporter: told how it goes.
+        curve: measures samples every `training.eval_every` iterations. Where the run has
+            validation images, the generator of the lowest FID is kept apart.
 
     Raises:
         GanVkdError: the numbers went wrong (see `Health`). The last checkpoint is from before that.
         OSError: the run can't be written; its checkpoints stay.
     """
     settings = trainer.recipe.training
-    health = Health(run, run.rewind(start))
+    log_lines, curve_lines = run.rewind(start)
+    health = Health(run, log_lines)
+    best = min((line["fid"] for line in curve_lines), default=math.inf)
     ticks = _Ticker(settings.batch_size * settings.d_steps)
     with (
         Interruption() as interruption,
         EventFile(run.path, start) as board,
         run.log_path.open("a") as log,
+        run.curve_path.open("a") as points,
         reporter.bar("Training", settings.iterations, done=start) as bar,
     ):
         done = start
@@ -109,17 +117,30 @@ def train(
                 status = _status(line)
             bar.advance(status=status)
 
-            # 3. Samples and checkpoints, both from the averaged generator.
+            # 3. Samples, figures and checkpoints, all from the averaged generator.
             if done % settings.sample_every == 0:
                 grid = class_grid(_export(trainer, done), columns=8)
                 run.samples.mkdir(exist_ok=True)
                 with replacing(run.samples / f"{done:08d}.png") as temporary:
                     grid.save(temporary, "PNG")
+            if curve is not None and done % settings.eval_every == 0:
+                generator = _export(trainer, done)
+                figures = curve.measure(generator)
+                points.write(json.dumps({"iteration": done, **curve.protocol, **figures}) + "\n")
+                points.flush()
+                tagged = {f"{name}[{curve.extractor.name}]": v for name, v in figures.items()}
+                board.add(done, tagged)
+                if trainer.data.validation is not None and figures["fid"] < best:
+                    best = figures["fid"]
+                    generator.card["chosen"] = _how_chosen(curve, settings.eval_every)
+                    save_generator(generator, run.best_path)
             if checkpointing and done < settings.iterations:
+                os.fsync(points.fileno())
                 os.fsync(log.fileno())
                 _save(trainer, run, done, health)
 
         # 4. Whatever ended it, all is saved.
+        os.fsync(points.fileno())
         os.fsync(log.fileno())
         _save(trainer, run, done, health)
         if done == settings.iterations:
@@ -133,6 +154,14 @@ def _export(trainer: Trainer, iteration: int) -> ExportedGenerator:
     train = trainer.data.train
     card = {"dataset": trainer.recipe.data.dataset, "iteration": str(iteration)}
     return export_generator(trainer.average, train.class_names, train.counts, card)
+
+
+def _how_chosen(curve: Curve, every: int) -> str:
+    protocol = curve.protocol
+    return (
+        f"lowest FID[{protocol['extractor']}] of {protocol['count']} samples against "
+        f"{protocol['reference_count']} {protocol['reference']}, judged every {every} iterations"
+    )
 
 
 def _save(trainer: Trainer, run: RunDir, iteration: int, health: Health) -> None:

@@ -15,6 +15,8 @@ from gan_vkd.data.subsets import TrainingData, split_training
 from gan_vkd.device import resolve_precision
 from gan_vkd.distill.teachers import Teacher, load_teacher
 from gan_vkd.errors import GanVkdError
+from gan_vkd.evaluation.curves import Curve
+from gan_vkd.evaluation.features import BUNDLED, load_extractor
 from gan_vkd.progress import Reporter
 from gan_vkd.training.health import device_explained, writing_explained
 from gan_vkd.training.loop import Outcome, train
@@ -84,11 +86,15 @@ def run_training(
             reporter.say(f"Left out {dataset.skipped} unreadable images of {settings.dataset}")
         recipe = _settled(recipe, dataset.flippable, device)
         seed = recipe.training.seed
-        data = split_training(dataset, settings.subset, settings.subset_draw, seed)
+        data = split_training(
+            dataset, settings.subset, settings.subset_draw, seed, settings.validation
+        )
+        curve_images = data.train if data.validation is None else data.validation
         data = TrainingData(
             _place(data.train, device),
             None if data.held_out is None else _place(data.held_out, device),
             data.held_out_origin,
+            data.validation,
         )
         view = None
         if teacher is not None:
@@ -115,6 +121,8 @@ def run_training(
                 whitening = view.fit_whitening(rank, recipe.data.flip, reporter)
                 trainer = Trainer(recipe, data, view, device, whitening)
 
+        curve = _make_curve(recipe, curve_images, data.validation is not None, device, reporter)
+
         # 4. Train.
         run = RunDir(wanted if resume else create_run_dir(recipe, wanted))
         if not resume:
@@ -123,8 +131,29 @@ def run_training(
         with writing_explained(run):  # all that is read was read before
             if resume:
                 write_config(run.path, recipe)  # the iterations may be others
-            outcome = train(trainer, run, start=start, deadline=deadline, reporter=reporter)
+            outcome = train(
+                trainer, run, start=start, deadline=deadline, reporter=reporter, curve=curve
+            )
         return Result(run.path, outcome)
+
+
+def _make_curve(
+    recipe: Recipe,
+    images: ImageSet,
+    validating: bool,
+    device: torch.device,
+    reporter: Reporter,
+) -> Curve | None:
+    """By the bundled evaluator, which is always there and cheap; None where none is wanted."""
+    training, nearest_k = recipe.training, recipe.evaluation.nearest_k
+    if training.eval_every == 0:
+        return None
+    if min(training.eval_num, len(images)) < nearest_k + 2:
+        reporter.say("Too few images for a curve of metrics while training")
+        return None
+    origin = "validation images" if validating else "training images"
+    extractor = load_extractor(BUNDLED, None, device)
+    return Curve(images, origin, training.eval_num, nearest_k, extractor, reporter)
 
 
 def _refuse_moved(recipe: Recipe, run: Path) -> None:
@@ -189,11 +218,14 @@ def _plan(trainer: Trainer, teacher: Teacher | None, start: int, run: Path | Non
     counts, size = data.train.counts, recipe.data.image_size
     fewest, most = int(counts.min()), int(counts.max())
     a_class = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    validation = data.validation
+    kept = "" if validation is None else f", {len(validation):,} more to choose a checkpoint by"
     held_out = "" if data.held_out is None else f"{len(data.held_out):,} images, "
     schedule = recipe.training
     lines = [
         f"Data           {recipe.data.dataset}, subset {recipe.data.subset:g}: "
-        f"{len(data.train):,} images, {len(counts)} classes, {a_class} a class, {size}x{size}",
+        f"{len(data.train):,} images, {len(counts)} classes, {a_class} a class, "
+        f"{size}x{size}{kept}",
         f"Held out       {held_out}{data.held_out_origin}",
         f"Generator      {_millions(trainer.generator)} parameters",
         f"Discriminator  {_millions(trainer.discriminator)} parameters, "

@@ -83,6 +83,8 @@ class RunDir:
         self.path = path
         self.samples = path / "samples"
         self.log_path = path / "log.jsonl"
+        self.curve_path = path / "curve.jsonl"
+        self.best_path = path / "best.safetensors"
         self.checkpoints = Checkpoints(path / "checkpoints")
 
     @contextlib.contextmanager
@@ -108,25 +110,35 @@ class RunDir:
         finally:
             lock.release()
 
-    def rewind(self, iteration: int) -> list[dict]:
+    def rewind(self, iteration: int) -> tuple[list[dict], list[dict]]:
         """Back to `iteration`: drop what came after, it comes again; and what dead writers left.
 
         Only under the lock: then no temporary file is anybody's.
 
         Returns:
-            The log's lines up to `iteration`.
+            The log's lines up to `iteration`, and the curve's.
         """
         for folder in (self.path, self.checkpoints.folder):
             for left in folder.glob(".*.tmp"):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
         self.checkpoints.rewind(iteration)
-        if not self.log_path.exists():
-            return []
-        lines = [_log_line(text) for text in self.log_path.read_bytes().splitlines()]
-        kept = [line for line in lines if line is not None and line["iteration"] <= iteration]
-        with replacing(self.log_path) as temporary:
+        return _rewind(self.log_path, iteration), _rewind(self.curve_path, iteration)
+
+
+def read_lines(path: Path) -> list[dict]:
+    """The whole lines of a log, each with its `iteration`; none where there is no file."""
+    if not path.exists():
+        return []
+    lines = [_log_line(text) for text in path.read_bytes().splitlines()]
+    return [line for line in lines if line is not None]
+
+
+def _rewind(path: Path, iteration: int) -> list[dict]:
+    kept = [line for line in read_lines(path) if line["iteration"] <= iteration]
+    if path.exists():
+        with replacing(path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        return kept
+    return kept
 
 
 def _log_line(text: bytes) -> dict | None:

@@ -84,3 +84,17 @@ def test_none_is_held_out_where_too_few_remain():
     data = split_training(Dataset("x", image_set(8, 8), None), 1.0, "balanced", 0)
     assert data.held_out is None
     assert len(data.train) == 16
+
+
+def test_validation_images_are_set_aside_from_the_subset():
+    dataset = Dataset("x", image_set(60, 30), image_set(6, 6))
+    whole = split_training(dataset, 0.5, "balanced", 0)
+    data = split_training(dataset, 0.5, "balanced", 0, 0.2)
+    assert whole.validation is None
+    assert data.validation.counts.tolist() == [6, 3]
+    assert data.train.counts.tolist() == [24, 12]
+    first = [images.images[:, 0, 0, 0].tolist() for images in (data.train, data.validation)]
+    assert sorted(first[0] + first[1]) == sorted(whole.train.images[:, 0, 0, 0].tolist())
+    assert len(data.held_out) == 12
+    with pytest.raises(GanVkdError, match=r"data.validation 0.02: 1 of 45"):
+        split_training(dataset, 0.5, "balanced", 0, 0.02)
