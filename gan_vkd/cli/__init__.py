@@ -7,6 +7,7 @@ from gan_vkd.cli.bench import bench
 from gan_vkd.cli.data import data
 from gan_vkd.cli.evaluate import evaluate
 from gan_vkd.cli.plumbing import OneLineErrors
+from gan_vkd.cli.report import report
 from gan_vkd.cli.sample import sample
 from gan_vkd.cli.teacher import teacher
 from gan_vkd.cli.train import train
@@ -23,5 +24,5 @@ def main() -> None:
     cli(prog_name="gan-vkd")
 
 
-for command in (train, sample, evaluate, data, teacher, bench):
+for command in (train, sample, evaluate, report, data, teacher, bench):
     cli.add_command(command)

@@ -11,6 +11,12 @@ OWN = ("judged", "checkpoint", "latent_seed", "training", "training_count", "ver
 OWN += ("extractor_is_the_teacher", "unseen", "unseen_count", "held_out", "reference", "intervals")
 
 
+def newest_result(run: Path) -> Path | None:
+    """The JSON file that `gan-vkd eval` wrote last in a run; None where there is none."""
+    files = sorted((run / "eval").glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+    return files[-1] if files else None
+
+
 def read_result(path: Path) -> dict:
     """A result of `gan-vkd eval`: a JSON file, or a run's newest.
 
@@ -18,10 +24,10 @@ def read_result(path: Path) -> dict:
         GanVkdError: nothing there, or something else.
     """
     if path.is_dir():
-        files = sorted((path / "eval").glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
-        if not files:
+        newest = newest_result(path)
+        if newest is None:
             raise GanVkdError(f"{path}: not judged yet: gan-vkd eval {path}")
-        path = files[-1]
+        path = newest
     try:
         result = json.loads(path.read_text())
         for figures in result["metrics"].values():

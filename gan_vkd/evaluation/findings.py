@@ -78,10 +78,10 @@ def _copies(copies: dict, protocol: dict, extractor: str) -> list[str]:
         )
     }
     if close:
-        shares = " and ".join(f"{share:.1%} by {words}" for words, share in close.items())
+        shares = " and ".join(f"{share:.1%} (by {words})" for words, share in close.items())
         sentences.append(
-            f"{original.capitalize()}s are repeated: so close to one of them as 1 % of held-out "
-            f"images are {shares}."
+            f"{original.capitalize()}s are repeated: {shares} of the images are as close to one of "
+            "them as the closest 1 % of held-out images."
         )
     return sentences
 
@@ -96,8 +96,8 @@ def _duplicates(found: dict) -> list[str]:
         )
     if _more(found["close"]["judged"], judged, found["close"]["real"], real):
         sentences.append(
-            "Images are too alike: so close to another one as 1 % of real images are "
-            f"{found['close']['judged'] / judged:.1%}."
+            f"Images are too alike: {found['close']['judged'] / judged:.1%} are as close to "
+            "another one as the closest 1 % of real images."
         )
     return sentences
 

@@ -1,0 +1,28 @@
+"""gan-vkd report."""
+
+from pathlib import Path
+
+import click
+
+from gan_vkd.cli.plumbing import newest, quiet_option
+
+
+@click.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The HTML file.  [RUN/report.html; report.html for several runs]",
+)
+@quiet_option
+def report(runs: tuple[Path, ...], out: Path | None, quiet: bool) -> None:
+    """Write one HTML file about runs: figures, curves, samples, classes, nearest images.
+
+    It needs no network. Several runs stand side by side. RUN: default the newest.
+    """
+    runs = runs or (newest(quiet),)
+    from gan_vkd.report.page import write_report
+
+    place = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
+    write_report(list(runs), place)
+    click.echo(place)
