@@ -1,5 +1,7 @@
 """Results for people: the tables on the screen."""
 
+import math
+
 from rich.markup import escape
 from rich.table import Table
 
@@ -79,7 +81,7 @@ def comparison_table(compared: dict) -> Table:
         title=escape(printable(f"first: {files['first']}   second: {files['second']}")),
         caption="±: 95 %, of the sampling of images, not of the training seed.",
     )
-    table.add_column("metric", no_wrap=True)
+    table.add_column("metric")
     for column in ("first", "second", "difference"):
         table.add_column(column, justify="right", no_wrap=True)
     for key, sides in compared["metrics"].items():
@@ -92,11 +94,12 @@ def comparison_table(compared: dict) -> Table:
 
 
 def with_interval(metric: dict[str, float | None]) -> str:
-    """`value ± half the interval`, as far as they are known."""
-    text = figure(metric["value"])
+    """`value ± half the interval`, to two digits of the latter, as far as they are known."""
     if metric["low"] is None:
-        return text
-    return f"{text} ± {figure((metric['high'] - metric['low']) / 2)}"
+        return figure(metric["value"])
+    half = (metric["high"] - metric["low"]) / 2
+    digits = max(0, 1 - math.floor(math.log10(half)))
+    return f"{metric['value']:.{digits}f} ± {half:.{digits}f}"
 
 
 def figure(value: float | None) -> str:

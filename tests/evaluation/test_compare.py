@@ -3,6 +3,7 @@ import json
 import pytest
 
 from gan_vkd.evaluation.compare import compare
+from gan_vkd.evaluation.table import with_interval
 
 
 def result(fid: float, width: float | None, **protocol: object) -> dict:
@@ -41,10 +42,18 @@ def test_the_command_prints_and_writes_it(gan_vkd, written, tmp_path):
     out = gan_vkd("eval", "--compare", one, other, "--json", tmp_path / "d.json")
     assert out.exit_code == 0, out.output
     assert "FID[bundled-1]" in out.stdout
-    assert "-1.000 ± 0.500" in out.stdout
+    assert "-1.00 ± 0.50" in out.stdout
     assert json.loads((tmp_path / "d.json").read_text())["metrics"]["fid"]["second"]["value"] == 4
     piped = gan_vkd("eval", "--compare", one, other, "--json", "-", "--quiet")
     assert json.loads(piped.stdout)["extractor"] == "bundled-1"
+
+
+def test_figures_have_the_digits_of_their_interval():
+    for value, half, text in ((7.9687, 0.2541, "7.97 ± 0.25"), (0.0707, 0.0034, "0.0707 ± 0.0034")):
+        metric = {"value": value, "low": value - half, "high": value + half}
+        assert with_interval(metric) == text
+    assert with_interval({"value": 0.00005, "low": None, "high": None}) == "0.00005"
+    assert with_interval({"value": None, "low": None, "high": None}) == "-"
 
 
 def test_two_protocols_are_refused(refused, written):
