@@ -7,7 +7,7 @@ import signal
 import time
 from dataclasses import dataclass
 from types import FrameType
-from typing import Literal
+from typing import Literal, TextIO
 
 from gan_vkd.evaluation.curves import Curve
 from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator, save_generator
@@ -84,7 +84,6 @@ def train(
     settings = trainer.recipe.training
     log_lines, curve_lines = run.rewind(start)
     health = Health(run, log_lines)
-    best = min((line["fid"] for line in curve_lines), default=math.inf)
     ticks = _Ticker(settings.batch_size * settings.d_steps)
     with (
         Interruption() as interruption,
@@ -94,6 +93,8 @@ def train(
         reporter.bar("Training", settings.iterations, done=start) as bar,
     ):
         done = start
+        figures = _Figures(trainer, run, curve, points, board, curve_lines)
+        figures.measure(start)  # where a signal came first
         while done < settings.iterations:
             if interruption.signal or time.monotonic() >= deadline:
                 break
@@ -123,17 +124,8 @@ def train(
                 run.samples.mkdir(exist_ok=True)
                 with replacing(run.samples / f"{done:08d}.png") as temporary:
                     grid.save(temporary, "PNG")
-            if curve is not None and done % settings.eval_every == 0:
-                generator = _export(trainer, done)
-                figures = curve.measure(generator)
-                points.write(json.dumps({"iteration": done, **curve.protocol, **figures}) + "\n")
-                points.flush()
-                tagged = {f"{name}[{curve.extractor.name}]": v for name, v in figures.items()}
-                board.add(done, tagged)
-                if trainer.data.validation is not None and figures["fid"] < best:
-                    best = figures["fid"]
-                    generator.card["chosen"] = _how_chosen(curve, settings.eval_every)
-                    save_generator(generator, run.best_path)
+            if not interruption.signal:
+                figures.measure(done)
             if checkpointing and done < settings.iterations:
                 os.fsync(points.fileno())
                 os.fsync(log.fileno())
@@ -156,19 +148,59 @@ def _export(trainer: Trainer, iteration: int) -> ExportedGenerator:
     return export_generator(trainer.average, train.class_names, train.counts, card)
 
 
-def _how_chosen(curve: Curve, every: int) -> str:
-    protocol = curve.protocol
-    return (
-        f"lowest FID[{protocol['extractor']}] of {protocol['count']} samples against "
-        f"{protocol['reference_count']} {protocol['reference']}, judged every {every} iterations"
-    )
-
-
 def _save(trainer: Trainer, run: RunDir, iteration: int, health: Health) -> None:
     state = trainer.state_dict()
     health.check_state(iteration, state)
     run.checkpoints.save(iteration, state)
     save_generator(_export(trainer, iteration), run.path / FILE_NAME)
+
+
+class _Figures:
+    """Metrics of samples every `eval_every` iterations, and the generator of the lowest FID.
+
+    Args:
+        trainer, run: as `train` has them.
+        curve: measures; None for nothing.
+        points: the curve's file.
+        board: TensorBoard's.
+        lines: of the file, up to now.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        run: RunDir,
+        curve: Curve | None,
+        points: TextIO,
+        board: EventFile,
+        lines: list[dict],
+    ):
+        self.trainer, self.run, self.curve = trainer, run, curve
+        self.points, self.board = points, board
+        self._measured = max((line["iteration"] for line in lines), default=0)
+        known = [line["fid"] for line in lines if isinstance(line.get("fid"), float)]
+        self._best = min(known, default=math.inf)
+
+    def measure(self, iteration: int) -> None:
+        """Measure, where it is time and was not done yet; keep the generator if it is the best."""
+        curve, every = self.curve, self.trainer.recipe.training.eval_every
+        if curve is None or iteration % every or iteration <= self._measured:
+            return
+        generator = _export(self.trainer, iteration)
+        found = curve.measure(generator)
+        self._measured = iteration
+        self.points.write(json.dumps({"iteration": iteration, **curve.protocol, **found}) + "\n")
+        self.points.flush()
+        name = curve.extractor.name
+        self.board.add(iteration, {f"{key}[{name}]": value for key, value in found.items()})
+        if self.trainer.data.validation is not None and found["fid"] < self._best:
+            self._best = found["fid"]
+            generator.card["chosen"] = (
+                f"lowest FID[{name}] of {curve.num} samples against "
+                f"{curve.protocol['reference_count']} {curve.protocol['reference']}, judged every "
+                f"{every} iterations"
+            )
+            save_generator(generator, self.run.best_path)
 
 
 class _Ticker:

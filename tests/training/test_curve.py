@@ -75,3 +75,12 @@ def test_validation_that_leaves_too_few_is_refused(refused, tmp_path):
     line = refused("train", *FLAGS, "--set", "data.validation=0.0001", "--run-dir", tmp_path / "x")
     assert "data.validation 0.0001: 0 of 1617 images are too few" in line
     assert not (tmp_path / "x").exists()
+
+
+def test_an_evaluation_that_a_signal_took_away_is_made_good(run, tmp_path):
+    """The checkpoint of iteration 8 is there, its line is not: the resumed run begins with it."""
+    train(tmp_path / "cut", *FLAGS, "--iterations", 8)
+    curve = tmp_path / "cut" / "curve.jsonl"
+    curve.write_text(curve.read_text().splitlines(keepends=True)[0] + '{"iteration": 8')
+    train(tmp_path / "cut", "--resume", "--quiet", "--iterations", 12)
+    assert lines(tmp_path / "cut") == lines(run)
