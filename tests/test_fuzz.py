@@ -227,11 +227,13 @@ LOG = "".join(f'{{"iteration": {i}, "g": {i}.5}}\n' for i in range(1, 13)).encod
 @given(place=st.integers(0, len(LOG)), done=st.integers(0, 12))
 def test_a_log_cut_at_any_byte_has_no_gap_and_no_double_step(place, done, tmp_path):
     run = RunDir(tmp_path)
-    run.log_path.write_bytes(LOG[:place])
-    kept = run.rewind(done)
+    files = run.log_path, run.curve_path
+    for file in files:
+        file.write_bytes(LOG[:place])
     whole = LOG[:place].count(b"}")
-    assert [line["iteration"] for line in kept] == [*range(1, min(whole, done) + 1)]
-    assert run.log_path.read_text() == "".join(json.dumps(line) + "\n" for line in kept)
+    for file, kept in zip(files, run.rewind(done), strict=True):
+        assert [line["iteration"] for line in kept] == [*range(1, min(whole, done) + 1)]
+        assert file.read_text() == "".join(json.dumps(line) + "\n" for line in kept)
 
 
 @few
@@ -241,7 +243,7 @@ def test_whatever_happened_to_a_log_its_other_lines_stay(content, tmp_path):
     run.log_path.write_bytes(content)
     whole = set(LOG.splitlines())
     expected = [json.loads(line) for line in content.splitlines() if line in whole]
-    kept = run.rewind(100)
+    kept, _ = run.rewind(100)
     assert [line for line in kept if json.dumps(line).encode() in whole] == expected
 
 

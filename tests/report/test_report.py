@@ -27,7 +27,7 @@ def judged_run(digits_run, tmp_path_factory):
     from gan_vkd.cli import cli
 
     run = tmp_path_factory.mktemp("report") / "a run"
-    shutil.copytree(digits_run, run)
+    shutil.copytree(digits_run, run, ignore=shutil.ignore_patterns("eval"))
     generator = load_generator(run)
     generator.class_names = (HOSTILE, *generator.class_names[1:])
     result = CliRunner().invoke(cli, ["eval", str(run), "--num", "60", "--quiet"])

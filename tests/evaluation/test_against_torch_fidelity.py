@@ -1,0 +1,71 @@
+"""`gan-vkd eval` beside torch-fidelity's own command of the same name, on real photographs."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+COUNT = 16
+
+
+@pytest.fixture
+def inception_weights(tmp_path):
+    """The real architecture at random weights, in a file."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        patch.setattr(torch, "load", lambda *_, **__: {})
+        torch.manual_seed(0)
+        network = FeatureExtractorInceptionV3("x", ["2048"], feature_extractor_weights_path="x")
+        for module in network.modules():  # so that images do not all look alike to it
+            if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+                torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    return tmp_path / "weights.pth"
+
+
+@pytest.fixture
+def folders(shared_data, tmp_path):
+    """Two folders of photographs."""
+    files = sorted((shared_data("cifar100") / "test").glob("*/*.png"))[:: 10_000 // (2 * COUNT)]
+    for number, file in enumerate(files[: 2 * COUNT]):
+        folder = tmp_path / ("judged", "reference")[number % 2]
+        folder.mkdir(exist_ok=True)
+        Image.open(file).convert("RGB").save(folder / f"{number:04d}.png")
+    return tmp_path / "judged", tmp_path / "reference"
+
+
+def test_fid_is_and_kid(gan_vkd, folders, inception_weights):
+    from torch_fidelity import calculate_metrics
+
+    judged, reference = folders
+    theirs = calculate_metrics(
+        input1=str(judged),
+        input2=str(reference),
+        fid=True,
+        kid=True,
+        isc=True,
+        cuda=False,
+        verbose=False,
+        samples_shuffle=True,
+        kid_subset_size=COUNT,
+        kid_subsets=100,
+        rng_seed=0,
+        feature_extractor_weights_path=str(inception_weights),
+        cache=False,
+    )
+    flags = ["--reference", reference, "--extractor-weights", inception_weights, "--json", "-"]
+    result = gan_vkd("eval", judged, *flags, "--quiet")
+    assert result.exit_code == 0, result.output
+    written = json.loads(result.stdout)
+    ours = {name: metric["value"] for name, metric in written["metrics"].items()}
+    assert written["extractor"] == "inception"
+    pairs = {
+        "fid": "frechet_inception_distance",
+        "kid": "kernel_inception_distance_mean",
+        "inception_score": "inception_score_mean",
+    }
+    for name, theirs_name in pairs.items():
+        assert ours[name] == pytest.approx(theirs[theirs_name], rel=1e-4), name
