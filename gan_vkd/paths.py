@@ -13,6 +13,14 @@ def cache_dir() -> Path:
     return Path(user_cache_dir("gan_vkd", appauthor=False))
 
 
+def expanded(text: str | Path) -> Path:
+    """The path with `~` or `~name` at its start replaced by that user's home, if there is one.
+
+    Otherwise it stays as it is, as in a shell, to be missed like any path that does not exist.
+    """
+    return Path(os.path.expanduser(text))  # pathlib's own raises where there is no such user
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there, flushed, when the block succeeds.

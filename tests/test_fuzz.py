@@ -5,7 +5,7 @@ import struct
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from malformed import encoded, generator, joined, parts, zipped
 
@@ -119,6 +119,8 @@ def test_any_bytes_for_a_recipe(content, read_recipe, tmp_path):
 
 
 @few
+@example(text="data.data_root=~no-such-user/images")
+@example(text="0.0=~0")
 @given(text=st.text(max_size=40) | st.builds("gan.channels={}".format, st.text(max_size=9)))
 def test_any_text_for_a_setting(text, read_recipe):
     read_recipe(f"--set={text}")

@@ -28,6 +28,7 @@ from gan_vkd.config import (
     set_layer,
 )
 from gan_vkd.errors import GanVkdError
+from gan_vkd.paths import expanded
 from gan_vkd.terminal import printable
 
 
@@ -166,13 +167,13 @@ def _absolute(layer: dict) -> dict:
     def absolute(group: str, field: str, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        place = Path(value).expanduser()
+        place = expanded(value)
         if (group, field) in (("data", "data_root"), ("teacher", "weights")):
             return str(place.absolute())
         if (group, field) == ("data", "dataset") and value not in NAMES and place.exists():
             return str(place.absolute())
         if (group, field) == ("teacher", "spec") and value.startswith("file:"):
-            return f"file:{Path(value.removeprefix('file:')).expanduser().absolute()}"
+            return f"file:{expanded(value.removeprefix('file:')).absolute()}"
         return value
 
     return {

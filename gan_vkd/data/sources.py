@@ -14,7 +14,7 @@ from gan_vkd.data.decode import to_square
 from gan_vkd.data.folder import load_folder
 from gan_vkd.data.images import Dataset, ImageSet
 from gan_vkd.errors import GanVkdError
-from gan_vkd.paths import cache_dir
+from gan_vkd.paths import cache_dir, expanded
 from gan_vkd.progress import QUIET, Reporter
 
 NAMES = ("digits", "cifar10", "cifar100")
@@ -48,7 +48,7 @@ def load_dataset(
     if spec in _CIFAR_ARCHIVES:
         root = data_root or cache_dir() / "data"
         return _load_cifar(spec, root, image_size, skip_bad=skip_bad, reporter=reporter)
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     if not path.exists():
         close = difflib.get_close_matches(spec, NAMES, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "known names: " + ", ".join(NAMES)

@@ -12,6 +12,7 @@ from torch import nn
 from gan_vkd.distill.small_resnet import SmallResNet, load_classifier
 from gan_vkd.distill.weights import from_huggingface, from_url, read_weights
 from gan_vkd.errors import GanVkdError
+from gan_vkd.paths import expanded
 
 CLIP = "vit_base_patch32_clip_quickgelu_224.openai"
 LITE0_MEAN, LITE0_STD = (127 / 255,) * 3, (128 / 255,) * 3
@@ -223,7 +224,7 @@ class _SmallResNetFeatures(nn.Module):
 
 def file_backbone(spec: str, image_size: int | None, _: Path | None) -> Backbone:
     """The pooled features of a classifier that `gan-vkd teacher fit` has trained."""
-    model = load_classifier(Path(spec.partition(":")[2]).expanduser())
+    model = load_classifier(expanded(spec.partition(":")[2]))
     half = (0.5, 0.5, 0.5)  # -1 to 1
     network = _SmallResNetFeatures(model)
     return Backbone(network, image_size or model.image_size, half, half, _POOLINGS["avg"])

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import torch
 
 from gan_vkd.errors import GanVkdError
+from gan_vkd.paths import expanded
 from gan_vkd.tensors import read_tensors
 
 PATIENCE = 8  # seconds for a hub's first answer
@@ -27,7 +28,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """
     from timm.models import clean_state_dict
 
-    path = path.expanduser()
+    path = expanded(path)
     try:
         with path.open("rb") as file:
             if file.read(9)[8:] == b"{":  # a length, then JSON: safetensors
