@@ -18,7 +18,10 @@ def expanded(text: str | Path) -> Path:
 
     Otherwise it stays as it is, as in a shell, to be missed like any path that does not exist.
     """
-    return Path(os.path.expanduser(text))  # pathlib's own raises where there is no such user
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(text)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 settings.register_profile("project", deadline=None)  # machines are shared: nothing is timed
+settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 
