@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
+from PIL import UnidentifiedImageError
 
 from gan_vkd.cache import mark_used, prune
 from gan_vkd.data.archive import open_archive, read_file, read_member
@@ -158,7 +159,7 @@ def common_size(root: Path) -> int:
             with open_image(tree.read(member.path)) as image:
                 size = image.size
         except Exception as error:
-            raise GanVkdError(f"{root}: can't read {member.path} ({_one_line(error)})") from None
+            raise GanVkdError(f"{root}: can't read {member.path} ({_reason(error)})") from None
         first = first or size
         if size != first or size[0] != size[1]:
             raise GanVkdError(
@@ -281,7 +282,7 @@ def _decode_all(
                 else:
                     pool.shutdown(cancel_futures=True)
                     raise GanVkdError(
-                        f"{root}: can't read {path} ({_one_line(result)}): "
+                        f"{root}: can't read {path} ({_reason(result)}): "
                         "mend or remove it, or pass --skip-bad"
                     )
             if not arrays:
@@ -292,5 +293,7 @@ def _decode_all(
     return _dataset(root, tensors, layout.class_names, skipped)
 
 
-def _one_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its own text has an object's address
+        return "not an image, or of a format that is not read"
     return " ".join(str(error).split()) or type(error).__name__

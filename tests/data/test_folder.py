@@ -79,6 +79,13 @@ def test_unreadable_image_is_named_or_skipped_and_counted(make_folder):
     assert load(root, skip_bad=True).skipped == 1  # from the cache too
 
 
+def test_what_is_no_image_is_called_so(make_folder):
+    root = make_folder({"a": 3})
+    (root / "a" / "1.png").write_bytes(b"hello")
+    with pytest.raises(GanVkdError, match=r"can't read a/1\.png \(not an image, or of a format"):
+        load(root)
+
+
 def test_second_load_comes_from_the_cache_until_a_file_changes(make_folder, monkeypatch):
     root = make_folder({"a": 3})
     first = load(root)
