@@ -28,14 +28,22 @@ def expanded(text: str | Path) -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there, flushed, when the block succeeds.
 
-    A block that fails, or a process that dies, leaves `path` as it was.
+    A block that fails, or a process that dies, leaves `path` as it was. Its folder is made.
+
+    Raises:
+        OSError: it can't be written; the error names `path`.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         flush(temporary)
         temporary.replace(path)
         flush(path.parent)
+    except OSError as error:
+        if error.filename in (temporary, str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

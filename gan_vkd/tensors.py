@@ -45,7 +45,6 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], header: dict[str
     Raises:
         OSError: the folder can't be made or written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         try:

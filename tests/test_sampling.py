@@ -83,6 +83,16 @@ def test_a_folder_that_holds_something_is_not_written_to(refused, digits_run, tm
     assert [p.name for p in tmp_path.iterdir()] == ["keep.txt"]
 
 
+def test_a_picture_that_cannot_be_written_is_named(refused, digits_run, tmp_path):
+    """By its own name, not by that of the temporary file, which goes again."""
+    place = tmp_path / "a_folder"
+    place.mkdir()
+    assert refused("sample", digits_run, "--grid", place, "--quiet").startswith(f"Error: {place}: ")
+    (tmp_path / "a_file").touch()
+    assert "a_file" in refused("sample", digits_run, "--grid", tmp_path / "a_file" / "grid.png")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a_file", "a_folder"]
+
+
 def test_class_names_go_nowhere_else_on_the_disk(digits_run, tmp_path):
     from gan_vkd.progress import QUIET
     from gan_vkd.sampling import write_images

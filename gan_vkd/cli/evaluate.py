@@ -110,7 +110,6 @@ def evaluate(
     if json_file not in (None, "-"):
         places.append(Path(json_file))
     for place in places:
-        place.parent.mkdir(parents=True, exist_ok=True)
         with replacing(place.with_suffix(".nearest.png")) as temporary:
             picture.save(temporary, "PNG")
         with replacing(place) as temporary:

@@ -28,7 +28,9 @@ class OneLineErrors(click.Group):
             sys.exit(2)
         except click.ClickException as error:
             _fail(error.format_message())
-        except (GanVkdError, OSError) as error:
+        except OSError as error:
+            _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except GanVkdError as error:
             _fail(str(error))
         sys.exit(code if isinstance(code, int) else 0)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from gan_vkd.cli.plumbing import newest, quiet_option
+from gan_vkd.terminal import printable
 
 
 @click.command()
@@ -25,4 +26,4 @@ def report(runs: tuple[Path, ...], out: Path | None, quiet: bool) -> None:
 
     place = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
     write_report(list(runs), place)
-    click.echo(place)
+    click.echo(printable(str(place)))

@@ -61,7 +61,6 @@ def sample(
     name = "walk" if interpolate else "grid"
     place = run / "samples" / f"{name}.png" if run.is_dir() else run.with_name(f"{name}.png")
     grid = grid or place
-    grid.parent.mkdir(parents=True, exist_ok=True)
     with replacing(grid) as temporary:
         picture.save(temporary, "PNG")
     click.echo(printable(str(grid)))

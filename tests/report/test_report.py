@@ -90,6 +90,15 @@ def test_the_command_writes_it_into_the_run(gan_vkd, judged_run):
     assert "a run" in (judged_run / "report.html").read_text()
 
 
+def test_the_page_goes_where_it_is_asked_for_or_the_place_is_named(
+    gan_vkd, refused, judged_run, tmp_path
+):
+    out = tmp_path / "new" / "page.html"
+    assert gan_vkd("report", judged_run, "--out", out).exit_code == 0
+    assert out.read_text().startswith("<!doctype html>")
+    assert refused("report", judged_run, "--out", tmp_path).startswith(f"Error: {tmp_path}: ")
+
+
 def test_what_a_log_lacks_is_left_out(judged_run):
     facts = replace(collect(judged_run), log=[{"iteration": 1, "g": 0.5}], curve=[], result=None)
     text = render([facts])
