@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "GanVkdError": "gan_vkd.errors",
-    "VkDLoss": "gan_vkd.distill.vkd",
+    "VkDLoss": "gan_vkd.distill.methods.vkd",
     "WhitenDataset": "gan_vkd.distill.normalise",
     "load_generator": "gan_vkd.gan.exported",
 }

@@ -6,9 +6,11 @@ import torch
 
 from gan_vkd.errors import GanVkdError
 
+BF16_CAPABILITY = (8, 0)  # NVIDIA's Ampere; older cards only emulate bf16
+
 
 def pick_device(name: str) -> torch.device:
-    """`auto` → the GPU where there is one, else the CPU.
+    """`auto` → the GPU that CUDA (or ROCm) knows, else the CPU; Apple's GPU only as `mps`.
 
     Raises:
         GanVkdError: a device that this machine lacks.
@@ -17,8 +19,8 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError):
         raise GanVkdError(
             f"--device {name}: not on this machine: use --device auto, or --device cpu"
         ) from None
@@ -26,17 +28,31 @@ def pick_device(name: str) -> torch.device:
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """`auto` → `bf16` on a GPU, and on a CPU only where it has the instructions; else `fp32`."""
+    """`auto` → `bf16` where the device is known to have the instructions for it, else `fp32`."""
     if precision != "auto":
         return precision
-    if device.type == "cpu":
-        return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
-    return "bf16"
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= BF16_CAPABILITY
+    else:
+        native = device.type == "cpu" and _cpu_has_bf16()
+    return "bf16" if native else "fp32"
+
+
+def _cpu_has_bf16() -> bool:
+    try:
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    except (AttributeError, RuntimeError):  # not public: a torch without it, or without mkldnn
+        return False
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context in which networks run in `bf16`; for `fp32` one that turns autocast off."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def to_float64(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in float64, where it is; on the CPU if its device (Apple's GPU) has no float64."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
 
 def compute_deterministically() -> None:

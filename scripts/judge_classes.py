@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gan_vkd import load_generator
-from gan_vkd.config import read_config
+from gan_vkd.config.layers import read_config
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.evaluation.features import BUNDLED, extract, load_extractor
 from gan_vkd.progress import Reporter

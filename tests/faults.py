@@ -65,20 +65,21 @@ def largest_file(size: int):
 
 
 def kill_at(number: int) -> None:
-    from gan_vkd.training.trainer import Trainer
+    from gan_vkd.gan.task import GanTask
 
-    real = Trainer._generator_step
+    real = GanTask.iterate
 
-    def step(self, iteration, measure):
+    def iterate(self, iteration, measure=False):
         if iteration == number:
+            real(self, iteration, measure)
             os.kill(os.getpid(), signal.SIGKILL)
         return real(self, iteration, measure)
 
-    Trainer._generator_step = step
+    GanTask.iterate = iterate
 
 
 def slow_save() -> None:
-    from gan_vkd.training.checkpoints import Checkpoints
+    from gan_vkd.engine.checkpoints import Checkpoints
 
     Checkpoints.save = lambda *_: time.sleep(60)
 

@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from gan_vkd.config import Recipe
+from gan_vkd.config.core import Recipe
 from gan_vkd.distill.small_resnet import SmallResNet, save_classifier
-from gan_vkd.gan.biggan import Generator
 from gan_vkd.gan.exported import ExportedGenerator, save_generator
+from gan_vkd.gan.networks.biggan import Generator
 
 
 @dataclass(frozen=True)
@@ -383,7 +383,7 @@ MANIFESTS = {
     "deep": b"[" * 60_000,
     "no UTF-8": b'{"format": "\xff"}',
     "too large": b" " * 70_000 + b"{}",
-    "no files": b'{"format": "gan_vkd-checkpoint-1", "iteration": 12, "files": {}}',
+    "no files": b'{"format": "gan_vkd-checkpoint-2", "iteration": 12, "files": {}}',
     "other types": b'{"format": 1, "iteration": "12", "files": [["state.safetensors", null]]}',
     "an integer of 5,000 digits": b'{"iteration": ' + b"1" * 5_000 + b"}",
 }

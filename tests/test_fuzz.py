@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from malformed import encoded, generator, joined, parts, zipped
 
-from gan_vkd.config import Recipe, dump, read_config, resolve
+from gan_vkd.config.core import Recipe
+from gan_vkd.config.layers import dump, read_config, resolve
+from gan_vkd.engine.checkpoints import Checkpoints
+from gan_vkd.engine.run_dir import RunDir
 from gan_vkd.terminal import printable
-from gan_vkd.training.checkpoints import Checkpoints
-from gan_vkd.training.run_dir import RunDir
 
 # One folder for all examples of a test: each writes its input anew.
 few = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,15 +10,16 @@ from torch import nn
 
 from gan_vkd.bench.measure import interleaved, peak_bytes, standing_bytes
 from gan_vkd.bench.table import machine, markdown
-from gan_vkd.config import preset_layer, resolve
+from gan_vkd.config.layers import preset_layer, resolve
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import split_training
 from gan_vkd.device import autocast, resolve_precision
-from gan_vkd.distill.comparisons import CrdLoss, IckdLoss, RkdLoss, VidLoss
+from gan_vkd.distill.methods.comparisons import CrdLoss, IckdLoss, RkdLoss, VidLoss
+from gan_vkd.distill.methods.vkd import VkDLoss
 from gan_vkd.distill.teachers import load_teacher
-from gan_vkd.distill.vkd import VkDLoss
+from gan_vkd.distill.view import TeacherView
+from gan_vkd.gan.task import GanTask
 from gan_vkd.progress import QUIET, Reporter
-from gan_vkd.training.trainer import TeacherView, Trainer
 
 STUDENT = "deit_small_patch16_224"
 TEACHERS = ("resnet50", "regnety_160")
@@ -154,19 +155,19 @@ def _shares(
     device: torch.device,
     reporter: Reporter,
 ) -> str:
-    trainer = _lab_trainer(device)
-    training, often = trainer.recipe.training, 1 / trainer.recipe.distill.generated_every
+    task = _lab_task(device)
+    training, often = task.recipe.training, 1 / task.recipe.distill.generated_every
     vkd = VkDLoss(classifier.student_dim, classifier.teacher_dim)
-    gan = (trainer.loss, training.batch_size, trainer.view.teacher.dim, device)
+    gan = (task.terms["vkd"].loss, training.batch_size, task.view.teacher.dim, device)
     cases = {
-        "iteration": lambda: trainer.iterate(1),  # 0 and every other one see generated images
+        "iteration": lambda: task.iterate(1),  # 0 and every other one see generated images
         "real": _alone(*gan, calls=1),
         "real and generated": _alone(*gan, calls=2),
         "DeiT-S": _alone(vkd, classifier.batch, classifier.teacher_dim, device, calls=1),
     }
     with reporter.bar("V_kD alone", 5 * rounds * len(cases)) as bar:
         for iteration in range(12):  # the teacher's features of all images, once
-            trainer.iterate(iteration)
+            task.iterate(iteration)
         timings = interleaved(
             cases, "iteration", rounds=5 * rounds, patience=math.inf, device=device, bar=bar
         )
@@ -190,7 +191,7 @@ def _share(name: str, alone: float, step: float) -> list[str]:
     return [name, f"{alone * 1e3:.3g}", f"{step * 1e3:.4g}", f"{alone / step:.2%}"]
 
 
-def _lab_trainer(device: torch.device) -> Trainer:
+def _lab_task(device: torch.device) -> GanTask:
     """Preset lab on a tenth of the digits: any images of its size cost the same."""
     layers = [
         ("lab", preset_layer("lab")),
@@ -203,7 +204,8 @@ def _lab_trainer(device: torch.device) -> Trainer:
     images = load_dataset("digits", image_size=32, data_root=None, skip_bad=False, reporter=QUIET)
     data = split_training(images, 0.1, "balanced", 0)
     teacher = load_teacher(recipe.teacher.spec).to(device)
-    return Trainer(recipe, data, TeacherView(teacher, data, device, precision), device)
+    view = TeacherView(teacher, data.train, device, recipe.teacher.precision)
+    return GanTask(recipe, data, view, device)
 
 
 def _alone(

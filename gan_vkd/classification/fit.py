@@ -6,8 +6,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from gan_vkd.data.augment import diff_augment
-from gan_vkd.data.batches import batch_indices, flip_coins, mirror
+from gan_vkd.data.batches import batch_indices, flip_coins, mirror, shift
 from gan_vkd.data.images import ImageSet, to_float
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import split_training
@@ -50,6 +49,7 @@ def fit_classifier(
         model = SmallResNet(train.class_names, train.images.shape[-1])
     model.to(device, memory_format=torch.channels_last)
     train = train.to(device)
+    reach = train.images.shape[-1] // 8  # pixels, of random shifts
     steps = max(1, epochs * len(train) // BATCH_SIZE)
     optimiser = torch.optim.SGD(
         model.parameters(), PEAK_LR, momentum=0.9, weight_decay=WEIGHT_DECAY, nesterov=True
@@ -65,7 +65,9 @@ def fit_classifier(
             images = to_float(train.images[chosen])
             if flip:
                 images = mirror(images, flip_coins(BATCH_SIZE, step, seed))
-            images = diff_augment(images, ("translation",), generator(seed, "augment", step))
+            moves = generator(seed, "shift", step)
+            offsets = torch.randint(-reach, reach + 1, (BATCH_SIZE, 2), generator=moves)
+            images = shift(images, offsets.to(device))
             images = images.contiguous(memory_format=torch.channels_last)
             loss = F.cross_entropy(
                 model(images), train.labels[chosen], label_smoothing=LABEL_SMOOTHING

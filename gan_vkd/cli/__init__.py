@@ -7,6 +7,7 @@ from gan_vkd.cli.bench import bench
 from gan_vkd.cli.data import data
 from gan_vkd.cli.evaluate import evaluate
 from gan_vkd.cli.plumbing import OneLineErrors
+from gan_vkd.cli.recipe import methods, recipe
 from gan_vkd.cli.report import report
 from gan_vkd.cli.sample import sample
 from gan_vkd.cli.teacher import teacher
@@ -24,5 +25,5 @@ def main() -> None:
     cli(prog_name="gan-vkd")
 
 
-for command in (train, sample, evaluate, report, data, teacher, bench):
+for command in (train, sample, evaluate, report, recipe, methods, data, teacher, bench):
     cli.add_command(command)

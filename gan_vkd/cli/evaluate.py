@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from gan_vkd.cli.plumbing import begin, data_root_option, device_option, newest, quiet_option
-from gan_vkd.config import EvaluationSettings
+from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.terminal import printable
 
 

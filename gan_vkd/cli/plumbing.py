@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from gan_vkd.config.layers import PRESETS
 from gan_vkd.errors import GanVkdError
 from gan_vkd.terminal import printable
 
@@ -66,6 +67,17 @@ teacher_weights_option = click.option(
     type=click.Path(path_type=Path),
     help="The teacher's weights: safetensors, or a PyTorch state dict.",
 )
+preset_option = click.option(
+    "--preset",
+    type=click.Choice(PRESETS),
+    help="Settings.  [cifar; train takes lab where there is neither a GPU nor a --config]",
+)
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path), help="A YAML recipe over the preset."
+)
+set_option = click.option(
+    "--set", "assignments", multiple=True, metavar="GROUP.FIELD=VALUE", help="Any field."
+)
 skip_bad_option = click.option("--skip-bad", is_flag=True, help="Leave unreadable images out.")
 
 
@@ -83,7 +95,7 @@ def begin(device: str = "auto", quiet: bool = False) -> tuple[Any, Any]:
 
 def newest(quiet: bool) -> Path:
     """The newest run under runs/, said aloud."""
-    from gan_vkd.training.run_dir import newest_run
+    from gan_vkd.engine.run_dir import newest_run
 
     run = newest_run()
     if not quiet:

@@ -11,21 +11,24 @@ import click
 from gan_vkd.cli.plumbing import (
     Duration,
     begin,
+    config_option,
     data_root_option,
     device_option,
     newest,
+    preset_option,
     quiet_option,
+    set_option,
     skip_bad_option,
     teacher_weights_option,
 )
-from gan_vkd.config import (
+from gan_vkd.config.layers import (
     DEFAULT_PRESET,
-    PRESETS,
     continued,
     file_layer,
     preset_layer,
     resolve,
     set_layer,
+    with_layer,
 )
 from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import expanded
@@ -37,18 +40,22 @@ from gan_vkd.terminal import printable
 @click.option("--subset", type=float, help="Share of the training images, 0 < F <= 1.")
 @data_root_option
 @skip_bad_option
-@click.option(
-    "--preset",
-    type=click.Choice(PRESETS),
-    help="Settings.  [cifar; lab where there is neither a GPU nor a --config]",
-)
-@click.option("--config", type=click.Path(path_type=Path), help="A YAML recipe over the preset.")
-@click.option("--set", "assignments", multiple=True, metavar="GROUP.FIELD=VALUE", help="Any field.")
+@preset_option
+@config_option
+@set_option
 @click.option("--teacher", help="See gan-vkd teacher list; none for plain BigGAN.")
 @click.option("--teacher-size", type=int, help="Pixels the teacher is fed.")
 @teacher_weights_option
 @click.option("--projection", help="orthogonal, orthogonal-exp, linear, svd or identity.")
 @click.option("--normalise", help="whiten, whiten-iterative, whiten-dataset, layernorm or none.")
+@click.option("--loss", help="The adversarial loss: see gan-vkd methods.  [hinge]")
+@click.option(
+    "--with",
+    "additions",
+    multiple=True,
+    metavar="NAME[:FIELD=VALUE,...]",
+    help="A term of gan-vkd methods; may be repeated. vkd comes with --teacher by itself.",
+)
 @click.option("--augment", help="none, or some of color,translation,cutout.")
 @click.option("--iterations", type=int, help="Iterations in all.")
 @click.option("--seed", type=int, help="Of everything random.")
@@ -63,6 +70,7 @@ def train(
     preset: str | None,
     config: Path | None,
     assignments: tuple[str, ...],
+    additions: tuple[str, ...],
     run_dir: Path | None,
     resume: bool,
     time_limit: float | None,
@@ -83,7 +91,9 @@ def train(
     layers = []
     if config is not None:
         layers.append((f"--config {config}", file_layer(config)))
-    layers += [("--set", set_layer(assignments)), ("the flags", _flag_layer(flags))]
+    layers.append(("--set", set_layer(assignments)))
+    layers += [(f"--with {text}", with_layer(text)) for text in additions]
+    layers.append(("the flags", _flag_layer(flags)))
     layers = [(where, _absolute(layer)) for where, layer in layers]
     picked, reporter = begin(device, quiet)
     if resume:
@@ -140,6 +150,7 @@ def _flag_layer(flags: dict[str, Any]) -> dict:
         "data_root": ("data", "data_root"),
         "skip_bad": ("data", "skip_bad"),
         "augment": ("data", "augment"),
+        "loss": ("gan", "loss"),
         "teacher": ("teacher", "spec"),
         "teacher_size": ("teacher", "image_size"),
         "teacher_weights": ("teacher", "weights"),

@@ -44,3 +44,31 @@ def flip_coins(batch_size: int, step: int, seed: int) -> torch.Tensor:
 def mirror(images: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
     """Mirror left and right the images ([B, 3, H, W], any type) whose coin (bool [B]) is True."""
     return torch.where(coins.to(images.device)[:, None, None, None], images.flip(-1), images)
+
+
+def shift(images: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+    """Shift every image by pixels of its own; what comes in is 0.
+
+    A shift is a product with a matrix that has ones on one off-diagonal: exact, and with a
+    gradient that is a matrix product too.
+
+    Args:
+        images: float [B, C, H, W].
+        offsets: int64 [B, 2], rows downwards and columns to the right.
+
+    Returns:
+        As `images`.
+    """
+
+    def shifter(side: int, offset: torch.Tensor) -> torch.Tensor:
+        """[B, 1, side, side]: row i has its one in column i - offset."""
+        position = torch.arange(side, device=images.device)
+        ones = position[None, :, None] == position[None, None, :] + offset[:, None, None]
+        return ones.to(images.dtype)[:, None]
+
+    rows, columns = (
+        shifter(side, offset)
+        for side, offset in zip(images.shape[-2:], offsets.unbind(1), strict=True)
+    )
+    with torch.autocast(images.device.type, enabled=False):
+        return rows @ images @ columns.transpose(-1, -2)

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gan_vkd.device import to_float64
+from gan_vkd.distill.full_precision import FullPrecision, at_least_float32
 from gan_vkd.errors import GanVkdError
 
 CUT = 1e-4  # eigenvalues below this share of their mean count as zero
@@ -47,23 +49,46 @@ class LayerNorm(nn.Module):
 
 
 class Whiten(nn.Module):
-    """Whitening over the batch (V_kD supplement, eq. 5): the polar factor of the centred features.
+    """Whitening over the batch (V_kD supplement, eq. 5), with a ridge where one is asked for.
 
-    With Zc = U S Vᵀ the target is U Vᵀ times √(B·dt/r), r the number of singular values kept.
+    With Zc = U S Vᵀ the centred features, λ = S² and m the mean of the min(B, dt) values of λ, the
+    target is
+
+        U S (S² + ridge · m)^(-1/2) Vᵀ
+
+    times the scale that makes its mean squared entry 1. Directions with λ ≤ `CUT` · m are left out:
+    constant channels, exact copies, rounding. Features that are all alike give zeros.
+
+    ridge = 0, the paper's: all r directions that are left count alike, U Vᵀ times √(B·dt/r).
 
     * B > dt, full rank: ZtᵀZt = B·I, the teacher's channels are decorrelated; any invertible
       affine map of the features changes the targets by a rotation only.
-    * B ≤ dt: ZtZtᵀ is B·dt/(B-1) times the centring matrix: all rows equally long, every
-      pair with cosine -1/(B-1), a regular simplex. Each image gets a direction of its own, and
-      the teacher's similarities between images are gone.
-    * Rank-deficient or constant features, near-identical images: squared singular values below
-      `CUT` of their mean are dropped, not blown up; the above then holds on what is left.
-      Constant channels and images that are all alike give zeros.
+    * B ≤ dt, r = B - 1: ZtZtᵀ is B·dt/(B-1) times the centring matrix: all rows equally long,
+      every pair with cosine -1/(B-1), a regular simplex. Each image gets a direction of its own,
+      and the teacher's similarities between images are gone, those of near copies too: a
+      photograph's twin with ±1 grey level of noise has 20 times what `CUT` asks for
+      (docs/whitening.md), and is as far from it as any other image.
+
+    ridge > 0: the variance along a direction is λ/(λ + ridge · m) of what it were without. Those
+    well above ridge · m stay white, those well below fade, so near copies stay near; the above
+    then holds roughly, the better the smaller the ridge. Without bound, the targets become Zc.
 
     Computed on the smaller side, B x B or dt x dt, in float64.
+
+    Args:
+        ridge: share of the mean eigenvalue, 0 or more.
+
+    Raises:
+        ValueError: a negative ridge.
     """
 
     centred = True
+
+    def __init__(self, ridge: float = 0.0):
+        super().__init__()
+        if ridge < 0:
+            raise ValueError(f"ridge={ridge}: must be 0 or more")
+        self.ridge = ridge
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """[B, dt] → [B, dt] of the same type, mean squared entry 1.
@@ -71,7 +96,14 @@ class Whiten(nn.Module):
         Raises:
             ValueError: for a batch of one, whose centred features are zero.
         """
-        return _whitened(features, _root_by_eigenvalues, torch.float64)
+        return _whitened(to_float64(features), self._inverse_root).to(features)
+
+    def _inverse_root(self, gram: torch.Tensor) -> torch.Tensor:
+        values, vectors = torch.linalg.eigh(gram)
+        mean = values.mean()
+        kept = values > CUT * mean
+        vectors, values = vectors[:, kept], values[kept] + self.ridge * mean
+        return (vectors * values.rsqrt()) @ vectors.T
 
 
 class WhitenIterative(nn.Module):
@@ -109,7 +141,7 @@ class WhitenIterative(nn.Module):
         Raises:
             ValueError: for a batch of one, whose centred features are zero.
         """
-        return _whitened(features, self.inverse_root, torch.float32)
+        return _whitened(at_least_float32(features), self.inverse_root).to(features)
 
     def inverse_root(self, gram: torch.Tensor) -> torch.Tensor:
         """Positive semi-definite [N, N] → (gram / its trace)^(-1/2), weak directions faded."""
@@ -123,33 +155,22 @@ class WhitenIterative(nn.Module):
 
 
 def _whitened(
-    features: torch.Tensor,
-    inverse_root: Callable[[torch.Tensor], torch.Tensor],
-    precision: torch.dtype,
+    features: torch.Tensor, inverse_root: Callable[[torch.Tensor], torch.Tensor]
 ) -> torch.Tensor:
     """Centred features times G^(-1/2), G their Gram matrix on the smaller side; any scale of it.
 
-    Both sides give the same, since f(ZZᵀ) Z = Z f(ZᵀZ). In `precision` at least.
+    Both sides give the same, since f(ZZᵀ) Z = Z f(ZᵀZ). Mean squared entry 1.
     """
     batch, dim = features.shape
     if batch < 2:
         raise ValueError("whitening over the batch needs at least 2 images, got 1")
     with torch.autocast(features.device.type, enabled=False):
-        z = features.to(torch.promote_types(features.dtype, precision))
-        z = z - z.mean(dim=0)
+        z = features - features.mean(dim=0)
         whitened = inverse_root(z @ z.T) @ z if batch <= dim else z @ inverse_root(z.T @ z)
-        mean_square = whitened.square().mean().clamp_min(TINY)
-        return (whitened * mean_square.rsqrt()).to(features.dtype)
+        return whitened * whitened.square().mean().clamp_min(TINY).rsqrt()
 
 
-def _root_by_eigenvalues(gram: torch.Tensor) -> torch.Tensor:
-    values, vectors = torch.linalg.eigh(gram)
-    kept = values > CUT * values.mean()
-    vectors, values = vectors[:, kept], values[kept]
-    return (vectors * values.rsqrt()) @ vectors.T
-
-
-class WhitenDataset(nn.Module):
+class WhitenDataset(FullPrecision):
     """Whitening by the mean and covariance of a whole data set, on its leading directions.
 
     The teacher is frozen, so its statistics are fixed numbers. Images keep their similarities and
@@ -158,7 +179,8 @@ class WhitenDataset(nn.Module):
     images from others; with the leading ones they do not. B plays no part, one image will do.
     Rank-deficient features: `fit` refuses a rank that they do not have.
 
-    Make one with `WhitenDataset.fit`; its statistics are buffers, saved with the state dict.
+    Make one with `WhitenDataset.fit`; its statistics are buffers, saved with the state dict, and
+    stay in float32 (or float64) whatever the module is cast to.
     """
 
     centred = True
@@ -182,10 +204,10 @@ class WhitenDataset(nn.Module):
         """
         count, total, products = 0, 0.0, 0.0
         for features in batches:
-            features = features.double()
-            count += len(features)
-            total = total + features.sum(dim=0)
-            products = products + features.T @ features
+            exact = to_float64(features)
+            count += len(exact)
+            total = total + exact.sum(dim=0)
+            products = products + exact.T @ exact
         mean = total / count
         values, vectors = torch.linalg.eigh(products / count - mean.outer(mean))
         rank = max(1, len(mean) // 8) if rank is None else rank
@@ -195,7 +217,7 @@ class WhitenDataset(nn.Module):
                 f"distill.rank {rank}: the teacher's features of {count} images vary in only "
                 f"{available} directions: set a smaller rank, or --normalise whiten"
             )
-        fitted = cls(len(mean), rank).to(mean.device)
+        fitted = cls(len(mean), rank).to(features.device)
         leading = slice(len(values) - rank, None)
         fitted.mean.copy_(mean)
         fitted.whitener.copy_(vectors[:, leading] * values[leading].rsqrt())
@@ -204,7 +226,7 @@ class WhitenDataset(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """[B, dt] → [B, rank]; mean squared entry 1 over the fitted images."""
         with torch.autocast(features.device.type, enabled=False):
-            return (features.float() - self.mean) @ self.whitener
+            return (at_least_float32(features) - self.mean) @ self.whitener
 
 
 NORMALISATIONS = {

@@ -1,7 +1,8 @@
 """Projections P: student features [N, ds] → teacher space [N, dt], linear and without bias.
 
 Miles, Elezi and Deng, "V_kD: Improving Knowledge Distillation using Orthogonal Projections",
-CVPR 2024. Every class takes (student_dim, teacher_dim) = (ds, dt).
+CVPR 2024. Every class takes (student_dim, teacher_dim) = (ds, dt), and computes in float32 (or
+float64) under autocast too, and whatever the module around it is cast to.
 """
 
 from typing import Any
@@ -10,10 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gan_vkd.device import to_float64
+from gan_vkd.distill.full_precision import FullPrecision
+
 CUT = 1e-4  # squared singular values below this share of their mean count as zero
 
 
-class OrthogonalProjection(nn.Module):
+class OrthogonalProjection(FullPrecision):
     """h → P h with PᵀP = I (dt ≥ ds) or PPᵀ = I (dt < ds): a Riemannian step on the frames.
 
     The parameter `move` is zero whenever P is used. Its gradient is the loss's gradient with
@@ -26,8 +30,7 @@ class OrthogonalProjection(nn.Module):
 
     All that it asks of a training loop: `parameters()` belong to an optimiser that adds to them.
     The state dict holds P (`frame`, transposed for dt < ds) and `move`, so it makes no difference
-    whether a checkpoint is written before or after a call. Computes in at least fp32, under
-    autocast too.
+    whether a checkpoint is written before or after a call.
     """
 
     def __init__(self, student_dim: int, teacher_dim: int):
@@ -76,16 +79,17 @@ def _tangent(frame: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
 
 def _q_factor(tall: torch.Tensor) -> torch.Tensor:
     """Q of tall = QR, R with a positive diagonal, by Cholesky; float64."""
-    tall = tall.double()
+    tall = to_float64(tall)
     upper, _ = torch.linalg.cholesky_ex(tall.T @ tall, upper=True)
     return torch.linalg.solve_triangular(upper, tall, upper=True, left=False)
 
 
-class OrthogonalExpProjection(nn.Module):
+class OrthogonalExpProjection(FullPrecision):
     """h → P h, P the first ds columns (dt rows) of exp(W), W skew-symmetric (equations 1 to 3).
 
     The paper's form, literally: the reference for `OrthogonalProjection`, and slow. W = A - Aᵀ
-    is of size max(ds, dt), A strictly upper triangular and free.
+    is of size max(ds, dt), A strictly upper triangular and free. Computed in float64: gradients
+    off the rotations cancel, to 4e-4 only in fp32.
     """
 
     def __init__(self, student_dim: int, teacher_dim: int):
@@ -97,8 +101,8 @@ class OrthogonalExpProjection(nn.Module):
     def matrix(self) -> torch.Tensor:
         """P, [dt, ds]."""
         with torch.autocast(self.weight.device.type, enabled=False):
-            upper = self.weight.triu(1)
-            rotation = torch.linalg.matrix_exp(upper - upper.T)
+            upper = to_float64(self.weight).triu(1)
+            rotation = torch.linalg.matrix_exp(upper - upper.T).to(self.weight)
         rows, columns = self.shape
         return rotation[:rows, :columns]
 
@@ -107,14 +111,23 @@ class OrthogonalExpProjection(nn.Module):
         return _project(h, self.matrix())
 
 
-class LinearProjection(nn.Linear):
-    """h → W h, W unconstrained: what the paper compares with."""
+class LinearProjection(FullPrecision):
+    """h → W h, W unconstrained, at first as in torch.nn.Linear: what the paper compares with."""
 
     def __init__(self, student_dim: int, teacher_dim: int):
-        super().__init__(student_dim, teacher_dim, bias=False)
+        super().__init__()
+        self.weight = nn.Linear(student_dim, teacher_dim, bias=False).weight
+
+    def matrix(self) -> torch.Tensor:
+        """W, [dt, ds]."""
+        return self.weight
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """[N, ds] → [N, dt]."""
+        return _project(h, self.weight)
 
 
-class SvdProjection(nn.Module):
+class SvdProjection(FullPrecision):
     """h → P h, P the leading right singular vectors of the batch's targets (section 1.2, Fig. 1).
 
     Nothing is learnt: `fit` takes P from each batch, so the student's features match the
@@ -135,7 +148,7 @@ class SvdProjection(nn.Module):
         """
         batch, dim = targets.shape
         student_dim = self.frame.shape[1]
-        z = targets.double()
+        z = to_float64(targets)
         gram_side = batch <= dim
         values, vectors = torch.linalg.eigh(z @ z.T if gram_side else z.T @ z)
         kept = values > CUT * values.mean()
@@ -145,8 +158,8 @@ class SvdProjection(nn.Module):
         peaks = right.gather(0, right.abs().argmax(dim=0, keepdim=True))
         right = right * peaks.sign()
         frame = F.pad(right, (0, student_dim - right.shape[1]))
-        self.frame = frame.to(self.frame.dtype)  # a new one: a graph may hold the last
-        return (z @ right @ right.T).to(targets.dtype)
+        self.frame = frame.to(self.frame)  # a new one: a graph may hold the last
+        return (z @ right @ right.T).to(targets)
 
     def matrix(self) -> torch.Tensor:
         """P of the last `fit`, [dt, ds]."""

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from gan_vkd.config import EvaluationSettings, read_config
+from gan_vkd.config.core import EvaluationSettings
+from gan_vkd.config.layers import read_config
 from gan_vkd.data.folder import common_size
 from gan_vkd.data.images import Dataset, ImageSet
 from gan_vkd.data.sources import load_dataset

@@ -15,7 +15,7 @@ from torch import nn
 from gan_vkd.data.images import to_uint8
 from gan_vkd.data.subsets import proportional_counts
 from gan_vkd.errors import GanVkdError
-from gan_vkd.gan.biggan import Generator, flat_widths
+from gan_vkd.gan.networks.biggan import Generator, flat_widths
 from gan_vkd.randomness import generator
 from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from gan_vkd.config import Recipe, dump, read_config
+from gan_vkd.config.core import Recipe
+from gan_vkd.config.layers import dump, read_config
+from gan_vkd.engine.run_dir import RunDir, read_lines
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.compare import newest_result, read_result
 from gan_vkd.gan.exported import FILE_NAME, load_generator
 from gan_vkd.sampling import class_grid
-from gan_vkd.training.run_dir import RunDir, read_lines
 
 COLUMNS = 8  # samples a class
 MOST_PIXELS = 2**26  # of a picture that is taken in

@@ -1,1 +1,1 @@
-"""Training a BigGAN with or without a teacher: the two steps, the loop, what a run leaves."""
+"""From a recipe to a trained run: load, say what is about to happen, train."""

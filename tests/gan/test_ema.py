@@ -1,7 +1,7 @@
 import torch
 
-from gan_vkd.gan.biggan import Generator
 from gan_vkd.gan.ema import average_of, update_average
+from gan_vkd.gan.networks.biggan import Generator
 
 
 def test_average_follows_its_formula_and_leaves_buffers_alone():

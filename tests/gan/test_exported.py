@@ -4,9 +4,9 @@ from torch.nn.utils import parametrize
 
 from gan_vkd import load_generator
 from gan_vkd.errors import GanVkdError
-from gan_vkd.gan.biggan import Generator
 from gan_vkd.gan.ema import average_of
 from gan_vkd.gan.exported import export_generator, latents, save_generator
+from gan_vkd.gan.networks.biggan import Generator
 
 NAMES = ("apple", "bee", "cat")
 

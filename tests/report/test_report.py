@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gan_vkd.config import Recipe, dump
+from gan_vkd.config.core import Recipe
+from gan_vkd.config.layers import dump
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.exported import load_generator, save_generator
 from gan_vkd.report.charts import line_chart

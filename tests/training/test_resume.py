@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from gan_vkd.config import read_config
+from gan_vkd.config.layers import read_config
+from gan_vkd.engine.run_dir import RunDir
 from gan_vkd.tensors import read_tensors
-from gan_vkd.training.run_dir import RunDir
 
 BASE = ["train", "--preset", "tiny", "--set", "training.batch_size=16", "--quiet"]
 

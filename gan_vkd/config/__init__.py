@@ -1,0 +1,1 @@
+"""Recipes: every setting of a run, checked, layered (preset < file < --set < flag), explained."""

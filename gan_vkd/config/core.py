@@ -1,0 +1,198 @@
+"""The recipe's groups of settings. Terms and methods of distillation bring theirs themselves."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, LOSSES, TERMS
+
+LARGEST = 2**31
+
+Positive = Annotated[int, Field(gt=0, le=LARGEST)]
+Count = Annotated[int, Field(gt=0, le=2**16)]  # of what takes memory
+Widths = Annotated[tuple[Count, ...], Field(strict=False)]
+
+
+class Group(BaseModel):
+    """A frozen group of settings that knows no other fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DataSettings(Group):
+    """What is trained on."""
+
+    dataset: str = Field(
+        "cifar100", description="digits, cifar10, cifar100, or a folder or zip of images"
+    )
+    data_root: str | None = Field(
+        None, description="where cifar10 and cifar100 are looked for; null: the user's cache"
+    )
+    subset: float = Field(1.0, gt=0, le=1, description="share of the training images, by seed")
+    subset_draw: Literal["balanced", "uniform"] = Field(
+        "balanced", description="keeps the classes' proportions, or ignores classes"
+    )
+    validation: float = Field(
+        0.0, ge=0, le=0.5, description="share of the subset set aside to choose a checkpoint by"
+    )
+    image_size: Literal[16, 32, 64] = Field(32, description="side of the square images, pixels")
+    augment: str = Field(
+        "translation,cutout",
+        description="DiffAugment's policies, comma-separated (gan-vkd methods), or none",
+    )
+    flip: bool = Field(True, description="mirror training images; off for digits whatever it says")
+    skip_bad: bool = Field(False, description="leave unreadable images out, and count them")
+
+    @field_validator("augment")
+    @classmethod
+    def _known_policies(cls, value: str) -> str:
+        for name in [] if value == "none" else value.split(","):
+            if name not in AUGMENTATIONS:
+                known = ", ".join(AUGMENTATIONS)
+                raise ValueError(
+                    f"{name!r} is no policy: none, or a comma-separated part of {known}"
+                )
+        return value
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """`augment` as DiffAugment takes it."""
+        return () if self.augment == "none" else tuple(self.augment.split(","))
+
+
+class GanSettings(Group):
+    """The two networks and their adversarial loss."""
+
+    channels: Count = Field(64, description="unit of the networks' width (ch)")
+    z_dim: Count = Field(128, description="latent dimension")
+    generator_widths: Widths | None = Field(
+        None,
+        description="multiples of channels, first map and each block; null: BigGAN's flat shape",
+    )
+    discriminator_widths: Widths | None = Field(
+        None, description="multiples of channels, one a block; null: BigGAN's flat shape"
+    )
+    generator_spectral_norm: bool = Field(True, description="spectral norm in G (D has it always)")
+    loss: str = Field("hinge", description="adversarial loss (gan-vkd methods)")
+
+    @field_validator("loss")
+    @classmethod
+    def _known_loss(cls, value: str) -> str:
+        LOSSES.check(value)
+        return value
+
+
+class TeacherSettings(Group):
+    """The frozen network that D learns to predict."""
+
+    spec: str = Field("clip", description="see gan-vkd teacher list; none: plain BigGAN")
+    weights: str | None = Field(
+        None, description="file of weights; null: the published ones, from the cache or the hub"
+    )
+    image_size: Annotated[int, Field(ge=16, le=1024)] | None = Field(
+        None, description="pixels the teacher is fed; null: its own choice"
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="in which the teacher runs; bf16 moves its features by some per cent"
+    )
+
+
+class TrainingSettings(Group):
+    """The schedule. An iteration is `d_steps` steps of D and one of G."""
+
+    iterations: Positive = Field(125_000, description="iterations in all")
+    batch_size: int = Field(50, ge=2, le=2**16, description="real images a step of D")
+    d_steps: Positive = Field(4, description="steps of D an iteration")
+    d_lr: float = Field(2e-4, gt=0, le=10, description="Adam's rate for D and what it trains")
+    g_lr: float = Field(2e-4, gt=0, le=10, description="Adam's rate for G")
+    ema_decay: float = Field(0.9999, ge=0, lt=1, description="of G's average, an iteration")
+    ema_start: int = Field(
+        1_000, ge=0, le=LARGEST, description="iteration from which G is averaged; a copy before"
+    )
+    log_every: Positive = Field(50, description="iterations between two lines of the log")
+    sample_every: Positive = Field(1_000, description="iterations between two grids of samples")
+    checkpoint_every: Positive = Field(1_000, description="iterations between two checkpoints")
+    eval_every: int = Field(
+        1_000, ge=0, le=LARGEST, description="iterations between two points of the curve; 0: never"
+    )
+    eval_num: int = Field(1_000, ge=2, le=LARGEST, description="samples judged for a point")
+    seed: int = Field(0, ge=0, lt=2**63, description="of everything random")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="of the networks; auto: bf16 where the device has it, else fp32"
+    )
+    deterministic: bool = Field(False, description="the same bits every time, on a GPU too")
+
+
+class EvaluationSettings(Group):
+    """What `eval` does when no flag says otherwise."""
+
+    num: int = Field(5_000, ge=2, le=LARGEST, description="samples judged")
+    reference: Literal["train", "test", "subset"] = Field(
+        "train", description="real images they are compared with"
+    )
+    nearest_k: Positive = Field(5, description="k of precision, recall, density and coverage")
+
+
+def _settings_of(registry: Any, name: Any, value: Any) -> Group:
+    """Settings told apart by a name: checked by the class that the registry has under it."""
+    try:
+        settings = registry[name].Settings
+    except ValueError as error:
+        raise PydanticCustomError("unknown_name", "{reason}", {"reason": str(error)}) from None
+    if isinstance(value, settings):
+        return value
+    try:
+        return settings.model_validate({} if value is None else value)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise PydanticCustomError("nested", "{problem}", {"problem": problem}) from None
+
+
+def _distillation(value: Any) -> Group:
+    method = value.get("method", "vkd") if isinstance(value, dict) else "vkd"
+    return value if isinstance(value, Group) else _settings_of(DISTILLATIONS, method, value)
+
+
+def _terms(value: Any) -> dict[str, Group]:
+    if not isinstance(value, dict):
+        raise ValueError("names of terms, each with its settings, as in {lecam: {weight: 0.3}}")
+    return {name: _settings_of(TERMS, name, settings) for name, settings in value.items()}
+
+
+class Recipe(Group):
+    """A whole run."""
+
+    data: DataSettings = DataSettings()
+    gan: GanSettings = GanSettings()
+    teacher: TeacherSettings = TeacherSettings()
+    distill: Annotated[SerializeAsAny[Group], BeforeValidator(_distillation)] = Field(
+        default_factory=lambda: _distillation({}),
+        description="How D learns from the teacher; another method has other fields.",
+    )
+    terms: Annotated[dict[str, SerializeAsAny[Group]], BeforeValidator(_terms)] = Field(
+        default_factory=dict, description="Terms beside the adversarial loss (gan-vkd methods)."
+    )
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _widths_fit(self) -> "Recipe":
+        blocks = self.data.image_size.bit_length() - 2  # 3, 4, 5 for 16, 32, 64 pixels
+        for name in ("generator_widths", "discriminator_widths"):
+            widths = getattr(self.gan, name)
+            if widths is not None and len(widths) != blocks:
+                raise ValueError(
+                    f"gan.{name}: {self.data.image_size} pixels take {blocks} of them, "
+                    f"got {list(widths)}"
+                )
+        return self

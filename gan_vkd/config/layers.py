@@ -1,0 +1,239 @@
+"""How a recipe comes about: layers of settings (preset < file < --set < flag), each checked."""
+
+import difflib
+import re
+import reprlib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from gan_vkd.config.core import Recipe
+from gan_vkd.config.registry import DISTILLATIONS, TERMS
+from gan_vkd.errors import GanVkdError
+
+PRESETS = ("tiny", "lab", "cifar")
+DEFAULT_PRESET = "cifar"
+
+LARGEST_RECIPE = 2**18  # characters; a complete one has about 1,500
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers: `2e-4` is one (YAML 1.1 wants a dot in it); and no aliases."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuses aliases, of which a few lines unfold to gigabytes; recipes need none."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"an alias (*{self.peek_event().anchor}): write it out")
+        return super().compose_node(parent, index)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def read_yaml(text: str, where: str) -> Any:
+    """Parse YAML safely: no objects, no aliases, of bounded size and depth.
+
+    Raises:
+        GanVkdError: not YAML; `where` names the flag or file.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise GanVkdError(f"{where}: not YAML of a recipe (too many levels)") from None
+    except Exception as error:  # its readers of numbers and dates raise whatever they trip over
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise GanVkdError(f"{where}: not YAML ({reason[:300]})") from None
+
+
+def preset_layer(name: str) -> dict:
+    """A preset's settings, as they stand in the package's YAML file."""
+    text = files("gan_vkd").joinpath("presets", f"{name}.yaml").read_text()
+    return read_yaml(text, f"--preset {name}")
+
+
+def file_layer(path: Path) -> dict:
+    """The settings of a YAML file.
+
+    Raises:
+        GanVkdError: unreadable, too large, or not a mapping.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:  # it may be a pipe, or endless
+            text = file.read(LARGEST_RECIPE + 1)
+        if len(text) > LARGEST_RECIPE:
+            raise GanVkdError(f"--config {path}: too large for a recipe")
+        layer = read_yaml(text, f"--config {path}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise GanVkdError(f"--config {path}: can't be read ({error})") from None
+    if not isinstance(layer, dict):
+        raise GanVkdError(f"--config {path}: not a recipe (groups of settings, as in --preset)")
+    return layer
+
+
+def set_layer(assignments: tuple[str, ...]) -> dict:
+    """`group.field=value` texts → settings; values are read as YAML.
+
+    Names may have more parts, as in `terms.lecam.weight=0.3`.
+
+    Raises:
+        GanVkdError: a text of another form.
+    """
+    layer: dict = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        parts = name.strip().split(".")
+        if not (equals and len(parts) > 1 and all(parts)):
+            raise GanVkdError(f"--set {text}: write group.field=value, as in --set gan.channels=32")
+        settings = read_yaml(value, f"--set {text}")
+        for part in reversed(parts):
+            settings = {part: settings}
+        layer = merge(layer, settings)
+    return layer
+
+
+def with_layer(text: str) -> dict:
+    """`NAME` or `NAME:field=value,field=value` → the settings that add a term to a run.
+
+    A method of distillation goes under `distill`, any other term under `terms`; values are YAML,
+    and commas within brackets belong to them.
+
+    Raises:
+        GanVkdError: an unknown name, or a text of another form.
+    """
+    where = f"--with {text}"
+    name, _, rest = text.partition(":")
+    fields: dict = {}
+    for part in re.findall(r"(?:\[[^\]]*\]|\{[^}]*\}|[^,])+", rest):
+        field, equals, value = part.partition("=")
+        if not equals or not field.strip():
+            raise GanVkdError(f"{where}: write NAME:field=value,field=value")
+        fields[field.strip()] = read_yaml(value, where)
+    if name in DISTILLATIONS:
+        return {"distill": {"method": name, **fields}}
+    if name not in TERMS:
+        known = [*TERMS, *DISTILLATIONS]
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+        raise GanVkdError(f"{where}: no term is called {name!r}; {hint}")
+    return {"terms": {name: fields}}
+
+
+def merge(below: dict, above: dict) -> dict:
+    """Lay one layer over another, group by group and field by field.
+
+    Another method of distillation has other fields, so it takes nothing from below.
+    """
+    merged = dict(below)
+    for name, value in above.items():
+        under = merged.get(name)
+        both = isinstance(under, dict) and isinstance(value, dict)
+        if both and "method" in value and value["method"] != under.get("method", "vkd"):
+            both = False
+        merged[name] = merge(under, value) if both else value
+    return merged
+
+
+def resolve(layers: list[tuple[str, dict]]) -> Recipe:
+    """Check every layer by itself, then all of them together, later ones over earlier ones.
+
+    Args:
+        layers: (where it comes from, settings).
+
+    Raises:
+        GanVkdError: one line that names the layer, the field, what is wrong and, for an unknown
+            field, the nearest known one.
+    """
+    merged: dict = {}
+    for where, layer in layers:
+        _validated(where, layer, alone=True)
+        merged = merge(merged, layer)
+    return _validated("the recipe", merged, alone=False)
+
+
+def _validated(where: str, settings: dict, alone: bool) -> Recipe:
+    try:
+        return Recipe.model_validate(settings)
+    except ValidationError as error:
+        problems = [p for p in error.errors() if p["loc"] or not alone]
+        if not problems:  # only fields that must fit each other, which need all layers
+            return Recipe()
+        raise GanVkdError(f"{where}: {_explain(problems[0])}") from None
+
+
+def _explain(problem: dict) -> str:
+    location = [str(part) for part in problem["loc"]]
+    while problem["type"] == "nested":  # of settings that are told apart by a name
+        outer, problem = location, problem["ctx"]["problem"]
+        location = outer + [str(part) for part in problem["loc"]]
+    field = ".".join(location[:3] if location[:1] == ["terms"] else location[:2])
+    if problem["type"] == "extra_forbidden":
+        known = _known_fields()
+        close = difflib.get_close_matches(field, known, n=1, cutoff=0.5)
+        if not close and len(location) == 2:  # the right name in another group, perhaps
+            close = [k for k in known if k.endswith(f".{location[1]}")]
+        return f"{field}: no such field" + (f"; did you mean {close[0]}?" if close else "")
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "unknown_name":
+        return f"{field}: {message}"
+    got = f" (got {reprlib.repr(problem['input'])})" if field else ""
+    return f"{field}: {message}{got}" if field else message
+
+
+def _known_fields() -> list[str]:
+    groups = {
+        name: info.annotation.model_fields
+        for name, info in Recipe.model_fields.items()
+        if name not in ("distill", "terms")
+    }
+    groups["distill"] = {
+        field: info
+        for method in DISTILLATIONS
+        for field, info in DISTILLATIONS[method].Settings.model_fields.items()
+    }
+    return [*Recipe.model_fields, *(f"{g}.{f}" for g, fields in groups.items() for f in fields)]
+
+
+def dump(recipe: Recipe) -> str:
+    """The complete recipe as YAML, which `resolve` reads back to the same recipe."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def read_config(run: Path) -> Recipe:
+    """The recipe that a run was started with.
+
+    Raises:
+        GanVkdError: no such run, or a damaged config.
+    """
+    path = run / "config.yaml"
+    if not path.is_file():
+        raise GanVkdError(f"{run}: not a run directory (no config.yaml in it)")
+    return resolve([(str(path), file_layer(path))])
+
+
+def continued(run: Path, layers: list[tuple[str, dict]]) -> Recipe:
+    """The recipe to go on with: the run's own, of which only the iterations may change.
+
+    Args:
+        run: its directory.
+        layers: what flags and files say, as `resolve` takes them.
+
+    Raises:
+        GanVkdError: no such run, or a setting that contradicts it.
+    """
+    old = read_config(run).model_dump()
+    recipe = resolve([(f"{run}/config.yaml", old), *layers])
+    new = recipe.model_dump()
+    for group, fields in old.items():
+        for field, value in fields.items():
+            changed = new[group][field]
+            if changed != value and (group, field) != ("training", "iterations"):
+                raise GanVkdError(
+                    f"--resume: {group}.{field} is {value!r} in {run} and can't become "
+                    f"{changed!r}: leave it out, or start a new run"
+                )
+    return recipe

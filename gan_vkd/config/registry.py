@@ -1,0 +1,71 @@
+"""What a run can be made of, by name: one line for each loss, term, method and augmentation.
+
+An entry is a class, or the place of one as `module:Class`, imported when it is first asked for.
+Each class tells in its docstring what it does and where it comes from, and has
+
+* `paper`: the source, in a few words;
+* `Settings`: its part of a recipe (`gan_vkd.config.core.Group`), where it has one.
+"""
+
+import difflib
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+
+class Registry:
+    """Classes by name.
+
+    Args:
+        kind: what they are, as messages call it.
+        entries: the classes, or where they are.
+    """
+
+    def __init__(self, kind: str, entries: dict[str, str | type]):
+        self.kind, self.entries = kind, entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries
+
+    def __getitem__(self, name: str) -> Any:
+        """The class.
+
+        Raises:
+            ValueError: unknown name; the message has the nearest known one.
+        """
+        self.check(name)
+        entry = self.entries[name]
+        if isinstance(entry, str):
+            module, _, attribute = entry.partition(":")
+            entry = getattr(import_module(module), attribute)
+        return entry
+
+    def check(self, name: str) -> None:
+        """Refuse an unknown name, without importing anything.
+
+        Raises:
+            ValueError: with the nearest known name.
+        """
+        if name not in self.entries:
+            close = difflib.get_close_matches(str(name), self.entries, n=1)
+            known = f"did you mean {close[0]}?" if close else f"known: {', '.join(self) or 'none'}"
+            raise ValueError(f"no {self.kind} is called {name!r}; {known}")
+
+
+LOSSES = Registry("adversarial loss", {"hinge": "gan_vkd.gan.losses.hinge:HingeLoss"})
+
+DISTILLATIONS = Registry("method of distillation", {"vkd": "gan_vkd.gan.terms.vkd:VkDTerm"})
+
+TERMS = Registry("term", {"lecam": "gan_vkd.gan.terms.lecam:LeCamTerm"})
+
+AUGMENTATIONS = Registry(
+    "augmentation",
+    {
+        "color": "gan_vkd.gan.augment.diffaugment:Color",
+        "translation": "gan_vkd.gan.augment.diffaugment:Translation",
+        "cutout": "gan_vkd.gan.augment.diffaugment:Cutout",
+    },
+)

@@ -1,0 +1,74 @@
+"""A player: modules and the optimiser that trains them."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+
+class Player:
+    """Modules whose parameters one Adam trains.
+
+    Args:
+        modules: named parts, on their device.
+        lr: Adam's rate.
+        betas: its decays.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module], lr: float, betas: tuple[float, float]):
+        self.modules = dict(modules)
+        parameters = [p for module in self.modules.values() for p in module.parameters()]
+        self.optimiser = torch.optim.Adam(parameters, lr, betas)
+
+    def descend(self, loss: torch.Tensor) -> None:
+        """One step down the gradient of `loss`, which is left in the parameters' `.grad`."""
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+
+    def gradient_norm(self) -> torch.Tensor:
+        """The norm of the last gradient, over all parameters; a scalar."""
+        gradients = [p.grad for p in self._parameters() if p.grad is not None]
+        return torch.nn.utils.get_total_norm(gradients)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Parts and the optimiser's moments, as flat named tensors."""
+        state = {
+            f"{part}.{name}": tensor
+            for part, module in self.modules.items()
+            for name, tensor in module.state_dict().items()
+        }
+        for index, moments in self.optimiser.state_dict()["state"].items():
+            state |= {f"adam.{index}.{name}": tensor for name, tensor in moments.items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `state_dict` gave; the next step has the same bits.
+
+        Moments take the memory layout of their parameters, as a fresh optimiser gives it to them:
+        fused and foreach steps go by memory.
+
+        Raises:
+            KeyError, RuntimeError: a state of other modules.
+        """
+        for part, module in self.modules.items():
+            module.load_state_dict(below(state, part))
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        parameters = self._parameters()
+        for key, tensor in below(state, "adam").items():
+            index, name = key.split(".")
+            like = parameters[int(index)]
+            if tensor.ndim:
+                tensor = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
+            moments.setdefault(int(index), {})[name] = tensor
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [p for group in self.optimiser.param_groups for p in group["params"]]
+
+
+def below(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors whose names begin with `prefix` and a dot, without both."""
+    head = f"{prefix}."
+    return {name.removeprefix(head): t for name, t in state.items() if name.startswith(head)}

@@ -1,0 +1,1 @@
+"""Differentiable augmentation: random numbers are drawn first, then applied."""

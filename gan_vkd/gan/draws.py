@@ -1,0 +1,100 @@
+"""Every random number of one iteration, as a function of (seed, iteration)."""
+
+from dataclasses import dataclass
+
+import torch
+
+from gan_vkd.data.batches import batch_indices, flip_coins
+from gan_vkd.engine.draws import to_device
+from gan_vkd.gan.augment.augmentation import Augmentation
+from gan_vkd.randomness import generator
+
+
+@dataclass(frozen=True)
+class StepDraws:
+    """Of one step, on the device. A step of G, which sees no real images, has no real part.
+
+    Attributes:
+        latents: float32 [B, z_dim], standard normal.
+        labels: int64 [B], the classes to generate, in the training data's proportions.
+        fake: what augments the generated images, by policy.
+        rows: int64 [B], on the CPU: which training images are shown.
+        mirrored: bool [B], which of them are mirrored.
+        real: what augments them, by policy.
+    """
+
+    latents: torch.Tensor
+    labels: torch.Tensor
+    fake: dict[str, torch.Tensor]
+    rows: torch.Tensor | None = None
+    mirrored: torch.Tensor | None = None
+    real: dict[str, torch.Tensor] | None = None
+
+
+class Draws:
+    """Draws the numbers of an iteration and hands them out step by step.
+
+    Args:
+        labels: int64 [N], of the training images.
+        image_size: their side, pixels.
+        batch_size: B.
+        d_steps: steps of D an iteration; one of G follows.
+        z_dim: latent dimension.
+        flip: whether training images are mirrored at random.
+        augmentation: of real and generated images.
+        seed: of everything.
+        device: where steps compute.
+    """
+
+    def __init__(
+        self,
+        labels: torch.Tensor,
+        *,
+        image_size: int,
+        batch_size: int,
+        d_steps: int,
+        z_dim: int,
+        flip: bool,
+        augmentation: Augmentation,
+        seed: int,
+        device: torch.device,
+    ):
+        self.labels, self.image_size, self.augmentation = labels.cpu(), image_size, augmentation
+        self.batch_size, self.d_steps, self.z_dim, self.flip = batch_size, d_steps, z_dim, flip
+        self.seed, self.device = seed, device
+
+    def of_iteration(self, iteration: int) -> list[StepDraws]:
+        """The draws of `d_steps` steps of D and, last, of the step of G."""
+        count, seed, steps = self.batch_size, self.seed, range(self.d_steps)
+        first = iteration * self.d_steps
+        in_d, in_all = (self.d_steps, count), (self.d_steps + 1, count)
+
+        def stream(purpose: str) -> torch.Generator:
+            return generator(seed, purpose, iteration)
+
+        rows = [batch_indices(len(self.labels), count, first + turn, seed) for turn in steps]
+        coins = [flip_coins(count, first + turn, seed) & self.flip for turn in steps]
+        shown = torch.randint(len(self.labels), in_all, generator=stream("labels"))
+        drawn = {
+            "mirrored": torch.stack(coins),
+            "latents": torch.randn(*in_all, self.z_dim, generator=stream("latents")),
+            "labels": self.labels[shown],
+        }
+        for kind, shape in (("real", in_d), ("fake", in_all)):
+            numbers = self.augmentation.draw(shape, self.image_size, stream(f"augment {kind}"))
+            drawn |= {f"{kind} {policy}": values for policy, values in numbers.items()}
+        drawn = to_device(drawn, self.device)
+
+        def augmenting(kind: str, turn: int) -> dict[str, torch.Tensor]:
+            return {name: drawn[f"{kind} {name}"][turn] for name in self.augmentation.policies}
+
+        def generating(turn: int) -> tuple:
+            return drawn["latents"][turn], drawn["labels"][turn], augmenting("fake", turn)
+
+        in_d_steps = [
+            StepDraws(
+                *generating(turn), rows[turn], drawn["mirrored"][turn], augmenting("real", turn)
+            )
+            for turn in steps
+        ]
+        return [*in_d_steps, StepDraws(*generating(self.d_steps))]

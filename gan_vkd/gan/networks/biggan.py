@@ -1,0 +1,138 @@
+"""BigGAN's generator and discriminator for small images.
+
+With the default widths and 32 pixels they are the networks of the CIFAR recipe that
+BigGAN-PyTorch, DiffAugment, LeCam and KD-DLGAN share. 16 and 64 pixels follow the same family:
+the generator doubles a 4x4 map up to the image; the discriminator halves it down to 8x8 and
+adds two blocks there.
+"""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gan_vkd.gan.networks.layers import (
+    ConditionalBatchNorm,
+    DiscriminatorBlock,
+    GeneratorBlock,
+    initialise,
+)
+
+FIRST_SIDE = 4  # of the generator's first feature map
+LAST_SIDE = 8  # of the discriminator's last one
+
+
+def at_least_fp32(x: torch.Tensor) -> torch.Tensor:
+    """The same numbers in fp32, or in float64 where they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def flat_widths(image_size: int) -> tuple[int, ...]:
+    """BigGAN's multipliers at this size: one for the generator's first map and one for each of
+    its blocks; or one for each of the discriminator's blocks, which are as many.
+    """
+    return (4,) * (image_size.bit_length() - 2)
+
+
+class Generator(nn.Module):
+    """Latents and labels → images.
+
+    Args:
+        num_classes: classes it can draw.
+        image_size: 16, 32 or 64.
+        channels: the unit of width (ch).
+        z_dim: latent dimension.
+        widths: multipliers of `channels` for the first map and each block; default flat.
+        spectral_norm: whether weights are spectrally normalised.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        image_size: int,
+        channels: int,
+        z_dim: int,
+        widths: tuple[int, ...] | None = None,
+        spectral_norm: bool = True,
+    ):
+        super().__init__()
+        widths = widths or flat_widths(image_size)
+        self.shape = {
+            "num_classes": num_classes,
+            "image_size": image_size,
+            "channels": channels,
+            "z_dim": z_dim,
+            "widths": list(widths),
+        }
+        sizes = [channels * width for width in widths]
+        self.linear = nn.Linear(z_dim, sizes[0] * FIRST_SIDE**2)
+        self.blocks = nn.ModuleList(
+            GeneratorBlock(before, after, num_classes) for before, after in pairwise(sizes)
+        )
+        self.norm = nn.BatchNorm2d(sizes[-1])
+        self.to_rgb = nn.Conv2d(sizes[-1], 3, 3, padding=1)
+        initialise(self, spectral_norm)
+
+    def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Float [B, z_dim] and int64 [B] → images [B, 3, S, S], -1 to 1."""
+        x = self.linear(latents).view(len(latents), -1, FIRST_SIDE, FIRST_SIDE)
+        x = x.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            x = block(x, labels)
+        return torch.tanh(self.to_rgb(F.relu(self.norm(x))))
+
+    def batch_norms(self) -> list[nn.BatchNorm2d]:
+        """Every layer with running statistics."""
+        inner = [m.norm for m in self.modules() if isinstance(m, ConditionalBatchNorm)]
+        return [*inner, self.norm]
+
+
+class Discriminator(nn.Module):
+    """Images and labels → real or generated (projection discriminator, Miyato & Koyama 2018).
+
+    Args:
+        num_classes: classes it judges.
+        image_size: 16, 32 or 64.
+        channels: the unit of width (ch).
+        widths: multipliers of `channels`, one a block; default flat.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        image_size: int,
+        channels: int,
+        widths: tuple[int, ...] | None = None,
+    ):
+        super().__init__()
+        sizes = [3, *(channels * width for width in widths or flat_widths(image_size))]
+        self.blocks = nn.ModuleList(
+            DiscriminatorBlock(before, after, first=i == 0, downsample=image_size >> i > LAST_SIDE)
+            for i, (before, after) in enumerate(pairwise(sizes))
+        )
+        self.feature_dim = sizes[-1]
+        self.linear = nn.Linear(sizes[-1], 1)
+        self.embedding = nn.Embedding(num_classes, sizes[-1])
+        initialise(self, spectral_norm=True)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Images [B, 3, S, S], -1 to 1 → h [B, feature_dim]: sums over the last map, fp32."""
+        x = images.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            x = block(x)
+        return at_least_fp32(F.relu(x)).sum(dim=(2, 3))
+
+    def judge(self, h: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Features h [B, feature_dim] and int64 [B] → logits [B], high for real; fp32."""
+        with torch.autocast(h.device.type, enabled=False):
+            return self.linear(h).squeeze(1) + (self.embedding(labels) * h).sum(1)
+
+    def forward(
+        self, images: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images and labels → (logits [B], h [B, feature_dim])."""
+        h = self.features(images)
+        return self.judge(h, labels), h

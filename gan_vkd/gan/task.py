@@ -1,0 +1,299 @@
+"""Training a GAN: what one iteration does, what is measured, and the state that is saved."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import torch
+from PIL import Image
+from torch import nn
+
+from gan_vkd.config.core import Recipe
+from gan_vkd.config.registry import DISTILLATIONS, LOSSES, TERMS
+from gan_vkd.data.batches import mirror
+from gan_vkd.data.images import ImageSet
+from gan_vkd.data.subsets import TrainingData
+from gan_vkd.device import autocast
+from gan_vkd.distill.cache import FeatureCache
+from gan_vkd.distill.view import TeacherView
+from gan_vkd.engine.health import Limit
+from gan_vkd.engine.players import Player, below
+from gan_vkd.engine.task import Point, Schedule
+from gan_vkd.gan.augment.augmentation import Augmentation
+from gan_vkd.gan.draws import Draws, StepDraws
+from gan_vkd.gan.ema import average_of, update_average
+from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator, save_generator
+from gan_vkd.gan.networks.biggan import Discriminator, Generator
+from gan_vkd.gan.steps import Game, Real, discriminator_loss, generator_loss
+from gan_vkd.gan.terms.term import Setting, Term
+from gan_vkd.progress import Reporter
+from gan_vkd.randomness import generator, seed_for
+from gan_vkd.sampling import class_grid
+
+BETAS = (0.0, 0.999)  # of both Adams
+PROBE = 256  # images on which overfitting is measured, of each kind
+
+
+class Judge(Protocol):
+    """Measures an exported generator while it is trained."""
+
+    def point(self, exported: ExportedGenerator) -> Point:
+        """Its figures."""
+
+
+class GanTask:
+    """A generator, its average, a discriminator, terms, and two optimisers.
+
+    Everything random is a function of (seed, iteration), so `iterate(i)` depends on nothing but
+    the state and i.
+
+    Args:
+        recipe: the settings, `training.precision` resolved.
+        data: the images, on `device` or on the CPU.
+        view: the teacher, or None for plain BigGAN.
+        device: where to train.
+        judge: measures samples for the curve, or None.
+    """
+
+    artefact = FILE_NAME
+    shown: ClassVar = {
+        "d_real": "D real",
+        "d_fake": "fake",
+        "distill_real": "distill",
+        "g": "G",
+        "overfitting": "overfit",
+    }
+    limits = (
+        Limit("logit_std_train", 1e-5, "the discriminator is dead"),  # tells no image from another
+        Limit("spread", 0.01, "the generator has collapsed"),  # of what real images vary
+    )
+    remedy = "lower learning rates (--set training.d_lr=...) or another --seed"
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: TrainingData,
+        view: TeacherView | None,
+        device: torch.device,
+        judge: Judge | None = None,
+    ):
+        self.recipe, self.data, self.view, self.device = recipe, data, view, device
+        self.judge = judge
+        training = recipe.training
+        self.schedule = Schedule(
+            *(training.iterations, training.log_every, training.sample_every),
+            *(training.checkpoint_every, 0 if judge is None else training.eval_every),
+        )
+        self.images_per_iteration = training.batch_size * training.d_steps
+        self._exported: tuple[int, ExportedGenerator] | None = None
+
+        # 1. The networks and the terms, a function of the seed.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(training.seed, "networks"))
+            networks = _networks(recipe, len(data.train.class_names))
+            self.generator, self.discriminator = networks
+            self.terms = nn.ModuleDict(self._make_terms())
+        for network in networks:
+            network.to(device, memory_format=torch.channels_last)
+        self.terms.to(device)
+        self.average = average_of(self.generator)
+
+        # 2. Who trains what.
+        judges = {"discriminator": self.discriminator, "terms": self.terms}
+        self.d_player = Player(judges, training.d_lr, BETAS)
+        self.g_player = Player({"generator": self.generator}, training.g_lr, BETAS)
+
+        # 3. The rules, and the random numbers.
+        augmentation = Augmentation(recipe.data.policies)
+        self.game = Game(
+            generator=self.generator,
+            discriminator=self.discriminator,
+            adversarial=LOSSES[recipe.gan.loss](),
+            terms=self.terms,
+            augment=augmentation,
+            teacher=view and view.see,
+        )
+        self.draws = Draws(
+            data.train.labels,
+            image_size=recipe.data.image_size,
+            batch_size=training.batch_size,
+            d_steps=training.d_steps,
+            z_dim=recipe.gan.z_dim,
+            flip=recipe.data.flip,
+            augmentation=augmentation,
+            seed=training.seed,
+            device=device,
+        )
+        self.probed = self._make_probes()
+
+    def _make_terms(self) -> dict[str, Term]:
+        """The distillation where there is a teacher, and the recipe's other terms."""
+        setting = Setting(
+            feature_dim=self.discriminator.feature_dim,
+            teacher_dim=0 if self.view is None else self.view.teacher.dim,
+        )
+        distill = self.recipe.distill
+        taught = {} if self.view is None else {distill.method: (DISTILLATIONS, distill)}
+        others = {name: (TERMS, settings) for name, settings in self.recipe.terms.items()}
+        return {
+            name: registry[name](settings, setting)
+            for name, (registry, settings) in {**taught, **others}.items()
+        }
+
+    def _make_probes(self) -> dict[str, tuple[ImageSet, FeatureCache | None]]:
+        """Up to 256 images of each kind with the teacher's features, for `probe`."""
+        kinds = {"train": self.data.train, "held_out": self.data.held_out}
+        probes = {}
+        for kind, images in kinds.items():
+            if images is not None:
+                order = torch.randperm(len(images), generator=generator("probe", kind))
+                chosen = images.select(order[:PROBE].to(images.images.device))
+                probes[kind] = (chosen, self.view and self.view.of(chosen))
+        return probes
+
+    def prepare(self, reporter: Reporter) -> None:
+        """Let the terms take what they need to know of the data; before a new run's iteration 0."""
+        view, flip = self.view, self.recipe.data.flip
+        features = None if view is None else lambda: view.training_features(flip, reporter)
+        for term in self.terms.values():
+            term.prepare(features)
+
+    def iterate(self, iteration: int, measure: bool = False) -> dict[str, float]:
+        """One iteration: `d_steps` steps of D, one of G, one of the average.
+
+        Args:
+            iteration: its number, from 0.
+            measure: return the parts of the last D step's and of the G step's loss, the norms of
+                the two networks' gradients, and the `spread` of the generated images over the
+                real ones' (see `_spread`).
+        """
+        settings = self.recipe.training
+        *d_draws, g_draws = self.draws.of_iteration(iteration)
+        for turn, draws in enumerate(d_draws):
+            step = iteration * settings.d_steps + turn
+            with self._autocast():
+                loss, scalars, seen = discriminator_loss(
+                    self.game, self._real(draws), draws, step, iteration
+                )
+            self.d_player.descend(loss)
+        with self._autocast():
+            loss, g_scalars = generator_loss(self.game, g_draws)
+        self.g_player.descend(loss)
+        averaging = iteration >= settings.ema_start
+        update_average(self.average, self.generator, settings.ema_decay if averaging else 0.0)
+        if not measure:
+            return {}
+        scalars |= {
+            "d_gradient": self.d_player.gradient_norm(),
+            "spread": _spread(seen.fake) / _spread(seen.real).clamp_min(1e-12),
+            **g_scalars,
+            "g_gradient": self.g_player.gradient_norm(),
+        }
+        names, values = zip(*scalars.items(), strict=True)
+        read = torch.stack([value.detach().float() for value in values]).tolist()
+        return dict(zip(names, read, strict=True))
+
+    def _autocast(self) -> torch.autocast:
+        return autocast(self.device, self.recipe.training.precision)
+
+    def _real(self, draws: StepDraws) -> Real:
+        images, labels = self.data.train.batch(draws.rows, self.device)
+        teacher = self.view and self.view.train(draws.rows, draws.mirrored)
+        return Real(mirror(images, draws.mirrored), labels, teacher)
+
+    @torch.no_grad()
+    def probe(self) -> dict[str, float]:
+        """How D treats images it has trained on, and held-out ones: the overfitting.
+
+        Returns:
+            For each kind: D's mean logit and the logits' standard deviation (near 0 where D is
+            dead and tells no image from another), what the terms measure; and the difference of
+            the mean logits.
+        """
+        values: dict[str, float] = {}
+        with _eval_mode(self.discriminator), self._autocast():
+            for kind, (images, features) in self.probed.items():
+                found = self._probe(images, features)
+                values |= {f"{name}_{kind}": value for name, value in found.items()}
+        if "logit_held_out" in values:
+            values["overfitting"] = values["logit_train"] - values["logit_held_out"]
+        return values
+
+    def _probe(self, images: ImageSet, features: FeatureCache | None) -> dict[str, float]:
+        logits, batches = [], []
+        for rows in torch.arange(len(images)).split(self.recipe.training.batch_size):
+            if len(rows) < 2:  # nothing to centre
+                continue
+            batch_logits, h = self.discriminator(*images.batch(rows, self.device))
+            logits.append(batch_logits)
+            batches.append((h, features and features(rows, torch.zeros(len(rows)).bool())))
+        logit = torch.cat(logits)
+        values = {"logit": logit.mean().item(), "logit_std": logit.std().item()}
+        for term in self.terms.values():
+            values |= term.probe(batches)
+        return values
+
+    def exported(self, iteration: int) -> ExportedGenerator:
+        """The averaged generator as it is handed out; made once an iteration."""
+        if self._exported is None or self._exported[0] != iteration:
+            train = self.data.train
+            card = {"dataset": self.recipe.data.dataset, "iteration": str(iteration)}
+            made = export_generator(self.average, train.class_names, train.counts, card)
+            self._exported = (iteration, made)
+        return self._exported[1]
+
+    def picture(self, iteration: int) -> Image.Image:
+        """A grid of samples, a row a class."""
+        return class_grid(self.exported(iteration), columns=8)
+
+    def point(self, iteration: int) -> Point | None:
+        """Metrics of samples."""
+        return self.judge and self.judge.point(self.exported(iteration))
+
+    def export(self, iteration: int, path: Path) -> None:
+        """Write the exported generator."""
+        save_generator(self.exported(iteration), path)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """All that changes in training, as flat named tensors on the CPU."""
+        state = {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        for name, player in self._players().items():
+            state |= {f"{name}.{key}": tensor for key, tensor in player.state_dict().items()}
+        return {name: tensor.detach().cpu() for name, tensor in state.items()}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `state_dict` gave; training goes on with the same bits."""
+        self._exported = None
+        self.average.load_state_dict(below(state, "average"))
+        for name, player in self._players().items():
+            player.load_state_dict(below(state, name))
+
+    def _players(self) -> dict[str, Player]:
+        return {"d": self.d_player, "g": self.g_player}
+
+
+def _networks(recipe: Recipe, num_classes: int) -> tuple[Generator, Discriminator]:
+    gan, size = recipe.gan, recipe.data.image_size
+    shape = {"num_classes": num_classes, "image_size": size, "channels": gan.channels}
+    drawing = Generator(
+        **shape,
+        z_dim=gan.z_dim,
+        widths=gan.generator_widths,
+        spectral_norm=gan.generator_spectral_norm,
+    )
+    return drawing, Discriminator(**shape, widths=gan.discriminator_widths)
+
+
+@contextlib.contextmanager
+def _eval_mode(module: nn.Module) -> Iterator[None]:
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train()
+
+
+def _spread(images: torch.Tensor) -> torch.Tensor:
+    """How unlike each other images [B, 3, S, S] are: each pixel's standard deviation, averaged."""
+    return images.std(dim=0).mean()

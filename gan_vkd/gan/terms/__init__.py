@@ -1,0 +1,1 @@
+"""Terms beside the adversarial loss, one file each."""

@@ -1,0 +1,82 @@
+"""What a run is about to do, in lines for people, and how long it will take."""
+
+import math
+import time
+from pathlib import Path
+
+import torch
+
+from gan_vkd.gan.task import GanTask
+
+DAY = 86_400  # seconds
+
+
+def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
+    """What is about to happen, in lines for people; `run` None for a new numbered folder."""
+    recipe, data = task.recipe, task.data
+    counts, size = data.train.counts, recipe.data.image_size
+    fewest, most = int(counts.min()), int(counts.max())
+    a_class = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    validation = data.validation
+    kept = "" if validation is None else f", {len(validation):,} more to choose a checkpoint by"
+    held_out = "" if data.held_out is None else f"{len(data.held_out):,} images, "
+    schedule = recipe.training
+    lines = [
+        f"Data           {recipe.data.dataset}, subset {recipe.data.subset:g}: "
+        f"{len(data.train):,} images, {len(counts)} classes, {a_class} a class, "
+        f"{size}x{size}{kept}",
+        f"Held out       {held_out}{data.held_out_origin}",
+        f"Generator      {_millions(task.generator)} parameters",
+        f"Discriminator  {_millions(task.discriminator)} parameters, "
+        f"augmentation {recipe.data.augment}, flips {'on' if recipe.data.flip else 'off'}",
+    ]
+    if task.view is None:
+        lines.append("Teacher        none: plain BigGAN")
+    else:
+        teacher = task.view.teacher
+        lines.append(
+            f"Teacher        {teacher.spec}, {teacher.dim} features, "
+            f"fed {teacher.image_size} pixels"
+        )
+    terms = [f" + {term.summary()}" for term in task.terms.values()]
+    lines.append(f"Loss           {recipe.gan.loss}{''.join(terms)}")
+    return [
+        *lines,
+        f"Schedule       iterations {start:,} to {schedule.iterations:,}, each {schedule.d_steps} "
+        f"steps of D and one of G, batch {schedule.batch_size}, {schedule.precision}, "
+        f"on {task.device}",
+        f"Results        {run or 'a new numbered folder under runs/'}",
+    ]
+
+
+def _millions(network: torch.nn.Module) -> str:
+    return f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M"
+
+
+def time_needed(copies: GanTask, start: int) -> str:
+    """Time iterations on throw-away copies, once the teacher's features they need are known."""
+    count = 1 if _seconds(copies, 1) > 5 else 4
+    _seconds(copies, count)
+    seconds = _seconds(copies, count) / count
+    left = seconds * max(0, copies.schedule.iterations - start)
+    text = f"Time           about {_duration(left)} ({seconds:.3g} s an iteration)"
+    if left > DAY and copies.device.type == "cpu":
+        text += "; without a GPU use --preset lab (an hour) or --preset tiny (minutes)"
+    return text
+
+
+def _seconds(task: GanTask, count: int) -> float:
+    start = time.monotonic()
+    for iteration in range(count):
+        task.iterate(iteration)
+    if task.device.type == "cuda":
+        torch.cuda.synchronize(task.device)
+    return time.monotonic() - start
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    if seconds < 5_400:
+        return f"{math.ceil(seconds / 60)} min"
+    return f"{seconds / 3_600:.1f} hours" if seconds < 2 * DAY else f"{seconds / DAY:.0f} days"

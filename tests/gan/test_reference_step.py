@@ -1,0 +1,181 @@
+"""An iteration's gradients against the formulas, written down plainly in float64.
+
+The reference shares the two networks with the task (they have tests of their own) and nothing
+else: mirroring, augmentation, losses, normalisation and projection are written again.
+"""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gan_vkd.config.layers import preset_layer, resolve, set_layer
+from gan_vkd.data.sources import load_dataset
+from gan_vkd.data.subsets import split_training
+from gan_vkd.distill.view import TeacherView
+from gan_vkd.gan.task import GanTask
+from gan_vkd.progress import QUIET
+
+CPU = torch.device("cpu")
+B, LAMBDA = 8, 3.0
+
+
+class FixedTeacher(torch.nn.Module):
+    """A fixed random map."""
+
+    spec, image_size = "fixed", 16
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.dim = dim
+        self.map = torch.randn(3 * 16 * 16, dim, generator=torch.Generator().manual_seed(3)) / 16
+
+    @torch.no_grad()
+    def forward(self, images):
+        return torch.tanh(images.flatten(1) @ self.map.to(images.dtype)) + 0.3
+
+
+# The reference, 40 lines.
+
+
+def shown(images, draws):
+    """DiffAugment's translation and cutout on images [B, 3, 16, 16], image by image."""
+    out = []
+    moves = zip(images, draws["translation"].tolist(), draws["cutout"].tolist(), strict=True)
+    for image, (down, right), (y, x) in moves:
+        moved = F.pad(image, (2, 2, 2, 2))[:, 2 - down : 18 - down, 2 - right : 18 - right]
+        kept = torch.ones_like(moved)
+        kept[:, max(0, y - 4) : y + 4, max(0, x - 4) : x + 4] = 0
+        out.append(moved * kept)
+    return torch.stack(out)
+
+
+def normalised(z, how, every):
+    """Features z [B, dt] → targets; `every`: the features of all training images."""
+    if how == "none":
+        return z
+    if how == "layernorm":
+        return (z - z.mean(1, True)) / (z.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+    if how == "whiten-dataset":
+        values, vectors = torch.linalg.eigh(every.T.cov(correction=0))
+        rank = z.shape[1] // 8
+        return (z - every.mean(0)) @ (vectors / values.sqrt())[:, -rank:]
+    u, _, v = torch.linalg.svd(z - z.mean(0), full_matrices=False)
+    return u[:, : B - 1] @ v[: B - 1] * (B * z.shape[1] / (B - 1)) ** 0.5
+
+
+def distance(h, z, p, how, every):
+    """‖P h - t‖² / min(ds, dt), mean over the batch; h centred where the targets are."""
+    if p is None:  # svd: P, and the targets' part along it, from the batch
+        z, h = z - z.mean(0), h - h.mean(0)
+        v = torch.linalg.svd(z, full_matrices=False)[2][: B - 1].T
+        v = v * v.gather(0, v.abs().argmax(0, True)).sign()
+        z, p = z @ v @ v.T, F.pad(v, (0, h.shape[1] - v.shape[1]))
+    t = normalised(z, how, every)
+    h = h - h.mean(0) if how.startswith("whiten") else h
+    return (h @ p.T - t).square().sum() / (B * min(p.shape))
+
+
+def reference(task, p, how, teacher):
+    """The gradients: of D's loss by D and P, of G's loss by G."""
+    g, d = (copy.deepcopy(network).double() for network in (task.generator, task.discriminator))
+    in_d, in_g = task.draws.of_iteration(0)
+    data = task.data.train.images.double() / 127.5 - 1
+    coins = zip(in_d.rows, in_d.mirrored, strict=True)
+    real = torch.stack([data[row].flip(-1) if coin else data[row] for row, coin in coins])
+    fake = g(in_d.latents.double(), in_d.labels).detach()
+    labels = torch.cat([task.data.train.labels[in_d.rows], in_d.labels])
+    logits, h = d(torch.cat([shown(real, in_d.real), shown(fake, in_d.fake)]), labels)
+    loss = (1 - logits[:B]).clamp(min=0).mean() + (1 + logits[B:]).clamp(min=0).mean()
+    if teacher is not None:
+        every = torch.cat([teacher(data), teacher(data.flip(-1))])
+        for part, images in ((h[:B], real), (h[B:], fake)):
+            loss = loss + LAMBDA * distance(part, teacher(images), p and p(), how, every)
+    loss.backward()
+    drawn = g(in_g.latents.double(), in_g.labels)
+    (-d(shown(drawn, in_g.fake), in_g.labels)[0].mean()).backward(inputs=list(g.parameters()))
+    return [p.grad for p in d.parameters()], [p.grad for p in g.parameters()]
+
+
+# What is compared with it.
+
+
+def projection(name, module, dim, ds):
+    """P as a function of a float64 leaf, the leaf, and its gradient as the module has it."""
+    if name in ("svd", "none"):
+        return None, None, None
+    if name == "identity":
+        return lambda: torch.eye(ds, dtype=torch.float64), None, None
+    if name == "orthogonal-exp":
+        leaf = module.weight.detach().double().requires_grad_()
+
+        def exponential():
+            upper = leaf.triu(1)
+            return torch.linalg.matrix_exp(upper - upper.T)[:dim, :ds]
+
+        return exponential, leaf, lambda: (leaf.grad, module.weight.grad)
+    if name == "linear":
+        leaf = module.weight.detach().double().requires_grad_()
+        return lambda: leaf, leaf, lambda: (leaf.grad, module.weight.grad)
+    leaf = module.matrix().detach().double().requires_grad_()
+
+    def tangent():
+        """Of the frames: G - P sym(PᵀG), P with orthonormal columns."""
+        frame, gradient = (leaf.T, leaf.grad.T) if dim < ds else (leaf, leaf.grad)
+        product = frame.T @ gradient
+        return gradient - frame @ (product + product.T) / 2, module.move.grad
+
+    return lambda: leaf, leaf, tangent
+
+
+def relative_error(ours, reference) -> float:
+    """Of one gradient over all its tensors."""
+    pairs = list(zip(ours, reference, strict=True))
+    missed = sum((a.double() - b).square().sum() for a, b in pairs)
+    return (missed / sum(b.square().sum() for _, b in pairs)).sqrt().item()
+
+
+def relative_errors(name: str, how: str, dim: int) -> dict[str, float]:
+    """Of the gradients of D, G and P."""
+    sets = ["training.batch_size=8", "training.d_steps=1", "training.precision=fp32"]
+    sets += ["training.d_lr=1e-30", "training.g_lr=1e-30"]  # nothing moves
+    sets += ["gan.generator_spectral_norm=true", "distill.generated_every=1"]
+    if name != "none":
+        sets += [f"distill.projection={name}", f"distill.normalise={how}"]
+    sets.append(f"distill.weight={LAMBDA}")
+    recipe = resolve([("preset", preset_layer("tiny")), ("sets", set_layer(tuple(sets)))])
+    data = split_training(load_dataset("digits", image_size=16), 0.2, "balanced", 0)
+    teacher = None if name == "none" else FixedTeacher(dim)
+    view = teacher and TeacherView(teacher, data.train, CPU, "fp32")
+    task = GanTask(recipe, data, view, CPU)
+    task.prepare(QUIET)
+    ds = task.discriminator.feature_dim
+    module = None if teacher is None else task.terms["vkd"].loss.projection
+    rank = min(ds, dim // 8) if how == "whiten-dataset" else dim
+    p, leaf, pair = projection(name, module, rank, ds)
+    of_d, of_g = reference(task, p, how, teacher)
+    task.iterate(0)
+    errors = {
+        "D": relative_error([q.grad for q in task.discriminator.parameters()], of_d),
+        "G": relative_error([q.grad for q in task.generator.parameters()], of_g),
+    }
+    if leaf is not None:
+        expected, ours = pair()
+        errors["P"] = relative_error([ours], [expected])
+    return errors
+
+
+NORMALISATIONS = ("none", "layernorm", "whiten", "whiten-iterative", "whiten-dataset")
+CASES = [("none", "none", 48), ("svd", "none", 48)]
+CASES += [
+    (name, how, 48) for name in ("orthogonal", "orthogonal-exp", "linear") for how in NORMALISATIONS
+]
+CASES += [("orthogonal", "whiten", 24)]  # dt < ds: orthonormal rows
+CASES += [("identity", how, 32) for how in NORMALISATIONS if how != "whiten-dataset"]
+
+
+@pytest.mark.parametrize(("name", "how", "dim"), CASES)
+def test_gradients_are_those_of_the_formulas(name, how, dim):
+    for player, error in relative_errors(name, how, dim).items():
+        assert error < 1e-5, player
