@@ -4,8 +4,15 @@ Importing the package loads nothing heavy; the public names below are loaded on 
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from gan_vkd.distill.methods.vkd import VkDLoss
+    from gan_vkd.distill.normalise import WhitenDataset
+    from gan_vkd.errors import GanVkdError
+    from gan_vkd.gan.exported import load_generator
+
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "GanVkdError": "gan_vkd.errors",
@@ -21,3 +28,7 @@ def __getattr__(name: str) -> object:
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'gan_vkd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

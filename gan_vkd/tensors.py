@@ -1,4 +1,4 @@
-"""safetensors files: read with their header, written whole."""
+"""safetensors files: mapped with their header, written whole."""
 
 from pathlib import Path
 
@@ -24,6 +24,11 @@ UNREADABLE = (  # what reading, and making sense of, a file from anywhere can ra
 def read_tensors(path: Path, kind: str | None = None) -> tuple[dict[str, torch.Tensor], dict]:
     """The tensors of a file and its header's entries.
 
+    safetensors maps the file and checks its size against its header without reading the tensors:
+    memory is taken where they are looked at, and the system may take it back. Written to in place
+    they change in this process alone, never in the file. Meanwhile the file may be replaced or
+    removed, but not cut short.
+
     Args:
         path: a safetensors file.
         kind: what the header's `format` must say, or None for anything.
@@ -40,7 +45,7 @@ def read_tensors(path: Path, kind: str | None = None) -> tuple[dict[str, torch.T
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, str]) -> None:
-    """Write a file; it appears, or is replaced, whole.
+    """Write a file; it appears, or is replaced, whole. Contiguous tensors are not copied.
 
     Raises:
         OSError: the folder can't be made or written.

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,18 @@ def shared_data(tmp_path_factory):
         return destination / name
 
     return unpack
+
+
+@pytest.fixture(scope="session")
+def photographs(shared_data, tmp_path_factory) -> Path:
+    """Real photographs: 20 classes of CIFAR-100, 30 training and 20 test images of each."""
+    root = tmp_path_factory.mktemp("photographs")
+    for split, count in (("train", 30), ("test", 20)):
+        for folder in sorted((shared_data("cifar100") / split).iterdir())[:20]:
+            (root / split / folder.name).mkdir(parents=True)
+            for image in sorted(folder.iterdir())[:count]:
+                shutil.copy(image, root / split / folder.name)
+    return root
 
 
 @pytest.fixture(scope="session")

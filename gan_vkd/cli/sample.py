@@ -45,7 +45,7 @@ def sample(
         raise click.UsageError("--num goes with --out; for a grid use --columns")
     run = run or newest(quiet)
     picked, reporter = begin(device, quiet)
-    from gan_vkd import sampling
+    from gan_vkd.gan import sampling
     from gan_vkd.gan.exported import load_generator
     from gan_vkd.paths import replacing
 

@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, LOSSES, TERMS
+from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, LOSSES, TERMS, Registry
 
 LARGEST = 2**31
 
@@ -56,7 +56,10 @@ class DataSettings(Group):
     @field_validator("augment")
     @classmethod
     def _known_policies(cls, value: str) -> str:
-        for name in [] if value == "none" else value.split(","):
+        names = [] if value == "none" else value.split(",")
+        if len(set(names)) < len(names):
+            raise ValueError("a policy is named twice")
+        for name in names:
             if name not in AUGMENTATIONS:
                 known = ", ".join(AUGMENTATIONS)
                 raise ValueError(
@@ -143,8 +146,15 @@ class EvaluationSettings(Group):
     nearest_k: Positive = Field(5, description="k of precision, recall, density and coverage")
 
 
-def _settings_of(registry: Any, name: Any, value: Any) -> Group:
-    """Settings told apart by a name: checked by the class that the registry has under it."""
+def _settings_of(registry: Registry, name: Any, value: Any, within: tuple[str, ...]) -> Group:
+    """Settings told apart by a name: checked by the class that the registry has under it.
+
+    Args:
+        registry: of the class.
+        name: in the registry.
+        value: settings, or None for the defaults.
+        within: where they stand, below the field, for messages.
+    """
     try:
         settings = registry[name].Settings
     except ValueError as error:
@@ -155,18 +165,19 @@ def _settings_of(registry: Any, name: Any, value: Any) -> Group:
         return settings.model_validate({} if value is None else value)
     except ValidationError as error:
         problem = error.errors()[0]
+        problem["loc"] = (*within, *problem["loc"])
         raise PydanticCustomError("nested", "{problem}", {"problem": problem}) from None
 
 
 def _distillation(value: Any) -> Group:
     method = value.get("method", "vkd") if isinstance(value, dict) else "vkd"
-    return value if isinstance(value, Group) else _settings_of(DISTILLATIONS, method, value)
+    return value if isinstance(value, Group) else _settings_of(DISTILLATIONS, method, value, ())
 
 
 def _terms(value: Any) -> dict[str, Group]:
     if not isinstance(value, dict):
         raise ValueError("names of terms, each with its settings, as in {lecam: {weight: 0.3}}")
-    return {name: _settings_of(TERMS, name, settings) for name, settings in value.items()}
+    return {name: _settings_of(TERMS, name, settings, (name,)) for name, settings in value.items()}
 
 
 class Recipe(Group):

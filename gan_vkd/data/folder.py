@@ -3,10 +3,9 @@
 import hashlib
 import json
 import os
-import zipfile
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,135 +14,17 @@ from filelock import FileLock, Timeout
 from PIL import UnidentifiedImageError
 
 from gan_vkd.cache import mark_used, prune
-from gan_vkd.data.archive import open_archive, read_file, read_member
 from gan_vkd.data.decode import decode, open_image
 from gan_vkd.data.images import Dataset, ImageSet
+from gan_vkd.data.layout import Layout, find_layout
+from gan_vkd.data.tree import Tree, open_tree
 from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import cache_dir
 from gan_vkd.progress import Reporter
 from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
-TEST_NAMES = ("test", "val", "valid")
 CACHE_VERSION = 1  # raise it when decoding or the layout rules change
-
-
-@dataclass(frozen=True)
-class Member:
-    """One image file: its path below the root, and what tells whether it has changed."""
-
-    path: str
-    stamp: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Tree:
-    """The image files of a folder or zip, and a way to read them."""
-
-    members: list[Member]
-    read: Callable[[str], bytes]
-
-
-def open_tree(root: Path) -> Tree:
-    """List the images below a folder, or in a zip, sorted by path; hidden names are left out.
-
-    Raises:
-        GanVkdError: when `root` is neither, holds no image, or is a zip not to be trusted.
-    """
-    if root.is_dir():
-        members = sorted(_walk(root), key=lambda member: member.path)
-        tree = Tree(members, lambda path: read_file(root / path))
-    elif zipfile.is_zipfile(root):
-        archive, files = open_archive(root)
-        members = [
-            Member(info.filename, (info.file_size, info.CRC))
-            for info in sorted(files, key=lambda info: info.filename)
-            if _is_image(info.filename)
-        ]
-        tree = Tree(members, lambda path: read_member(archive, path))
-    else:
-        raise GanVkdError(f"{root}: neither a folder nor a zip of images")
-    if not tree.members:
-        raise GanVkdError(f"{root}: no images in it (looked for {', '.join(sorted(SUFFIXES))})")
-    return tree
-
-
-def _walk(root: Path) -> list[Member]:
-    members, visited = [], set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        subfolders[:] = [] if real in visited else sorted(subfolders)
-        if real in visited:  # a link back up
-            continue
-        visited.add(real)
-        for name in files:
-            path = Path(folder, name)
-            relative = path.relative_to(root).as_posix()
-            if _is_image(relative) and path.is_file():
-                stat = path.stat()
-                members.append(Member(relative, (stat.st_size, stat.st_mtime_ns)))
-    return members
-
-
-def _is_image(path: str) -> bool:
-    parts = path.split("/")
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return not hidden and Path(path).suffix.lower() in SUFFIXES
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which file belongs to which split and class: split → [(path, label)]."""
-
-    class_names: tuple[str, ...]
-    splits: dict[str, list[tuple[str, int]]]
-
-
-def find_layout(root: Path, paths: list[str]) -> Layout:
-    """Read splits and classes off the paths.
-
-    `train/<class>/*` with `test/<class>/*` (or `val`), `<class>/*`, or flat: one class. Folders
-    that only wrap the rest are looked through; below a class folder any depth is fine.
-
-    Raises:
-        GanVkdError: when images lie beside class folders, or a test class has no training image.
-    """
-    parts = {path: path.split("/") for path in paths}
-    while True:
-        heads = {p[0] for p in parts.values()}
-        wrapped = len(heads) == 1 and all(len(p) > 2 for p in parts.values())
-        if not wrapped or heads <= {"train", *TEST_NAMES}:
-            break
-        parts = {path: p[1:] for path, p in parts.items()}
-
-    if any(p[0] == "train" and len(p) > 1 for p in parts.values()):
-        test_name = next((t for t in TEST_NAMES if any(p[0] == t for p in parts.values())), None)
-        splits = {
-            split: {path: p[1:] for path, p in parts.items() if p[0] == head}
-            for split, head in (("train", "train"), ("test", test_name))
-            if head is not None
-        }
-    else:
-        splits = {"train": parts}
-
-    class_names = _classes(root, splits["train"])
-    number = {name: label for label, name in enumerate(class_names)}
-    labelled: dict[str, list[tuple[str, int]]] = {}
-    for split, files in splits.items():
-        for name in set(_classes(root, files)) - set(class_names):
-            raise GanVkdError(f"{root}: class {name!r} of the {split} split has no training image")
-        labelled[split] = [(path, number[p[0]] if len(p) > 1 else 0) for path, p in files.items()]
-    return Layout(class_names, labelled)
-
-
-def _classes(root: Path, files: dict[str, list[str]]) -> tuple[str, ...]:
-    names = sorted({p[0] for p in files.values() if len(p) > 1})
-    flat = next((path for path, p in files.items() if len(p) == 1), None)
-    if names and flat is not None:
-        raise GanVkdError(
-            f"{root}: {flat} lies beside class folders ({names[0]}, ...): move it into one"
-        )
-    return tuple(names) or ("images",)
+AHEAD = 16  # images a processor that are decoded, or wait to be, before one is taken over
 
 
 def common_size(root: Path) -> int:
@@ -154,16 +35,16 @@ def common_size(root: Path) -> int:
     """
     tree = open_tree(root)
     first = None
-    for member in tree.members:
+    for path in tree.paths:
         try:
-            with open_image(tree.read(member.path)) as image:
+            with open_image(tree.read(path)) as image:
                 size = image.size
         except Exception as error:
-            raise GanVkdError(f"{root}: can't read {member.path} ({_reason(error)})") from None
+            raise GanVkdError(f"{root}: can't read {path} ({_reason(error)})") from None
         first = first or size
         if size != first or size[0] != size[1]:
             raise GanVkdError(
-                f"{root}: {member.path} has {size[0]}x{size[1]} pixels; evaluation takes square "
+                f"{root}: {path} has {size[0]}x{size[1]} pixels; evaluation takes square "
                 f"images of one size (the first one: {first[0]}x{first[1]})"
             )
     return first[0]
@@ -173,13 +54,21 @@ def load_folder(root: Path, image_size: int, *, skip_bad: bool, reporter: Report
     """Load a folder or zip of images as squares of `image_size` pixels.
 
     The decoded images are cached under a key made of the file names, sizes and times, written
-    under a lock and renamed when whole, so interruption and a second process do no harm.
+    under a lock and renamed when whole, so interruption and a second process do no harm. What
+    comes from the cache is mapped, not read: an image takes memory once it is looked at, and the
+    system may take it back. While decoding, and where there is no cache, images lie in memory.
 
     Raises:
-        GanVkdError: no images, an unclear layout, or an unreadable image (unless `skip_bad`).
+        GanVkdError: no images, an unclear layout, more images than there is memory for, or an
+            unreadable image (unless `skip_bad`).
     """
     tree = open_tree(root)
-    layout = find_layout(root, [member.path for member in tree.members])
+    layout = find_layout(root, tree.paths)
+    if layout.left_out:
+        reporter.say(
+            f"{root}: left out {len(layout.left_out):,} images that are in neither split, such as "
+            f"{layout.left_out[0]}"
+        )
     entry = _cache_entry(root, tree, image_size, skip_bad)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -193,32 +82,32 @@ def load_folder(root: Path, image_size: int, *, skip_bad: bool, reporter: Report
         reporter.say(f"The image cache {entry.parent} can't be written ({error}): going without")
         return _decode_all(root, tree, layout, image_size, skip_bad, reporter)
     try:
-        cached = _read_cache(root, entry, layout, reporter)
+        cached = _read_cache(root, entry, layout, image_size, reporter)
         if cached is not None:
             return cached
         dataset = _decode_all(root, tree, layout, image_size, skip_bad, reporter)
         _write_cache(entry, dataset, reporter)
-        return dataset
+        return _read_cache(root, entry, layout, image_size, reporter) or dataset
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)  # at worst, two processes decode at once
         lock.release()
 
 
 def _cache_entry(root: Path, tree: Tree, image_size: int, skip_bad: bool) -> Path:
-    key = [CACHE_VERSION, str(root.resolve()), image_size, skip_bad]
-    listing = [(member.path, *member.stamp) for member in tree.members]
-    digest = hashlib.sha256(json.dumps([key, listing]).encode()).hexdigest()[:32]
+    key = [CACHE_VERSION, str(root.resolve()), image_size, skip_bad, tree.fingerprint]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
     return cache_dir() / "images" / f"{digest}.safetensors"
 
 
-def _read_cache(root: Path, entry: Path, layout: Layout, reporter: Reporter) -> Dataset | None:
+def _read_cache(
+    root: Path, entry: Path, layout: Layout, image_size: int, reporter: Reporter
+) -> Dataset | None:
     if not entry.exists():
         return None
     try:
         tensors, header = read_tensors(entry)
         dataset = _dataset(root, tensors, layout.class_names, int(header["skipped"]))
-        for images in filter(None, (dataset.train, dataset.test)):
-            _check_cached(images)
+        _check_cached(dataset, layout, image_size)
         mark_used(entry)
     except UNREADABLE:
         reporter.say(f"The image cache {entry} is damaged: reading {root} again")
@@ -226,13 +115,28 @@ def _read_cache(root: Path, entry: Path, layout: Layout, reporter: Reporter) -> 
     return dataset
 
 
-def _check_cached(images: ImageSet) -> None:
-    """Raises ValueError where a cache entry holds something else."""
-    shape, labels = images.images.shape, images.labels
-    if images.images.dtype != torch.uint8 or len(shape) != 4 or labels.shape != shape[:1]:
-        raise ValueError("no images and labels")
-    if not 0 <= int(labels.min()) <= int(labels.max()) < len(images.class_names):
-        raise ValueError("labels of other classes")
+def _check_cached(dataset: Dataset, layout: Layout, image_size: int) -> None:
+    """Raises ValueError where a cache entry holds something else.
+
+    Shapes, labels and counts are checked, and by safetensors the size of the file: what is cut
+    short or another's is noticed. Pixels that changed on the disk are not: a checksum would have
+    to read them all.
+    """
+    splits = {"train": dataset.train, "test": dataset.test}
+    found = {split: images for split, images in splits.items() if images is not None}
+    if set(found) != set(layout.splits):
+        raise ValueError("other splits")
+    if sum(map(len, found.values())) + dataset.skipped != sum(
+        len(paths) for paths, _ in layout.splits.values()
+    ):
+        raise ValueError("another number of images")
+    for images in found.values():
+        if images.images.dtype != torch.uint8 or images.labels.dtype != torch.int64:
+            raise ValueError("no images and labels")
+        if images.images.shape != (*images.labels.shape, 3, image_size, image_size):
+            raise ValueError("images of another size")
+        if not 0 <= int(images.labels.min()) <= int(images.labels.max()) < len(images.class_names):
+            raise ValueError("labels of other classes")
 
 
 def _write_cache(entry: Path, dataset: Dataset, reporter: Reporter) -> None:
@@ -269,28 +173,52 @@ def _decode_all(
 
     tensors, skipped = {}, 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for split, files in layout.splits.items():
-            arrays, labels = [], []
-            decoded = pool.map(attempt, [path for path, _ in files])
-            decoded = reporter.track(decoded, f"Reading {split} images", len(files))
-            for (path, label), result in zip(files, decoded, strict=True):
+        for split, (paths, labels) in layout.splits.items():
+            images, bad = _room(root, len(paths), image_size), []
+            decoded = reporter.track(
+                _in_order(pool, attempt, paths), f"Reading {split} images", len(paths)
+            )
+            for row, (path, result) in enumerate(zip(paths, decoded, strict=True)):
                 if isinstance(result, np.ndarray):
-                    arrays.append(result)
-                    labels.append(label)
+                    images[row - len(bad)] = result.transpose(2, 0, 1)
                 elif skip_bad:
-                    skipped += 1
+                    bad.append(row)
                 else:
                     pool.shutdown(cancel_futures=True)
                     raise GanVkdError(
                         f"{root}: can't read {path} ({_reason(result)}): "
                         "mend or remove it, or pass --skip-bad"
                     )
-            if not arrays:
-                raise GanVkdError(f"{root}: none of the {len(files)} {split} images can be read")
-            stacked = torch.from_numpy(np.stack(arrays))
-            tensors[f"{split}_images"] = stacked.permute(0, 3, 1, 2).contiguous()
-            tensors[f"{split}_labels"] = torch.tensor(labels)
+            if len(bad) == len(paths):
+                raise GanVkdError(f"{root}: none of the {len(paths)} {split} images can be read")
+            tensors[f"{split}_images"] = torch.from_numpy(images[: len(paths) - len(bad)])
+            tensors[f"{split}_labels"] = torch.from_numpy(np.delete(labels.numpy(), bad))
+            skipped += len(bad)
     return _dataset(root, tensors, layout.class_names, skipped)
+
+
+def _room(root: Path, count: int, size: int) -> np.ndarray:
+    """Memory for uint8 [count, 3, size, size]; it is used up row by row, as rows are filled."""
+    try:
+        return np.empty((count, 3, size, size), np.uint8)
+    except (MemoryError, ValueError):  # more than there is, more than can be counted
+        raise GanVkdError(
+            f"{root}: {count:,} images of {size}x{size} pixels need "
+            f"{count * 3 * size**2 / 2**30:,.1f} GiB of memory: make them smaller, or fewer"
+        ) from None
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, function: Callable[[str], object], items: list[str]
+) -> Iterator:
+    """`pool.map(function, items)` that runs only AHEAD items a processor before the consumer."""
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) == AHEAD * (os.cpu_count() or 1):
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _reason(error: Exception) -> str:

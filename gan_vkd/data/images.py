@@ -10,7 +10,8 @@ class ImageSet:
     """Labelled images, all of one size.
 
     Attributes:
-        images: uint8 [N, 3, H, W], 0 to 255.
+        images: uint8 [N, 3, H, W], 0 to 255; they may be a file's, mapped, and sets may share
+            them: they are not written to.
         labels: int64 [N], indices into `class_names`.
         class_names: one name a class.
     """
@@ -23,7 +24,12 @@ class ImageSet:
         return len(self.images)
 
     def select(self, indices: torch.Tensor) -> "ImageSet":
-        """The images at `indices` (int64 [M]), in that order."""
+        """The images at `indices` (int64 [M]), in that order.
+
+        They are copied; indices that are all of them in order give this set itself.
+        """
+        if torch.equal(indices, torch.arange(len(self), device=indices.device)):
+            return self
         return ImageSet(self.images[indices], self.labels[indices], self.class_names)
 
     def to(self, device: torch.device) -> "ImageSet":

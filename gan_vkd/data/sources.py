@@ -139,7 +139,11 @@ def _image_set(
     pixels: np.ndarray, labels: np.ndarray | list[int], class_names: tuple[str, ...], size: int
 ) -> ImageSet:
     """uint8 [N, H, W, 3] arrays → an ImageSet of `size` pixels."""
-    if pixels.shape[1:3] != (size, size):
-        pixels = np.stack([to_square(Image.fromarray(image), size) for image in pixels])
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    return ImageSet(images, torch.as_tensor(labels, dtype=torch.int64), class_names)
+    if pixels.shape[1:3] == (size, size):
+        images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    else:
+        images = np.empty((len(pixels), 3, size, size), np.uint8)
+        for row, array in enumerate(pixels):
+            images[row] = to_square(Image.fromarray(array), size).transpose(2, 0, 1)
+    labels = torch.as_tensor(labels, dtype=torch.int64)
+    return ImageSet(torch.from_numpy(images), labels, class_names)

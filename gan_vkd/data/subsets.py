@@ -1,6 +1,6 @@
 """Which images are trained on, and which are held out."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -48,46 +48,39 @@ def split_training(
         GanVkdError: when the subset leaves a class without an image, or holds fewer than two; or
             when training or validation would.
     """
-    data = _split(dataset, fraction, draw, seed)
-    count = round(validation * len(data.train))
-    if validation == 0:
-        return data
-    counts = data.train.counts
-    if count < 2 or len(data.train) - count < max(2, int((counts > 0).sum())):
-        raise GanVkdError(
-            f"data.validation {validation:g}: {count} of {len(data.train)} images are too few on "
-            "one side: use another share, or more images"
-        )
-    kept = balanced_draw(data.train.labels, len(data.train) - count, seed)
-    return replace(data, train=data.train.select(kept), validation=_others(data.train, kept))
-
-
-def _split(
-    dataset: Dataset, fraction: float, draw: Literal["balanced", "uniform"], seed: int
-) -> TrainingData:
-    chosen = subset_indices(dataset.train, fraction, draw, seed)
-    train = dataset.train.select(chosen)
+    source = dataset.train
+    rows = subset_indices(source, fraction, draw, seed)
     if dataset.test is not None and len(dataset.test) >= FEWEST_HELD_OUT:
-        return TrainingData(train, dataset.test, "the test split")
-    if fraction < 1:
-        held_out, origin = _others(dataset.train, chosen), "training images outside the subset"
+        held_out, origin = dataset.test, "the test split"
+    elif fraction < 1:
+        held_out = source.select(_others(len(source), rows))
+        origin = "training images outside the subset"
     else:
+        if source.counts.min() >= 2 and len(source) * HELD_OUT_SHARE >= FEWEST_HELD_OUT:
+            rows = subset_indices(source, 1 - HELD_OUT_SHARE, "balanced", seed)
+        held_out = source.select(_others(len(source), rows))
         origin = "a stratified tenth, set aside from training"
-        classes_fit = dataset.train.counts.min() >= 2
-        if classes_fit and len(train) * HELD_OUT_SHARE >= FEWEST_HELD_OUT:
-            kept = subset_indices(dataset.train, 1 - HELD_OUT_SHARE, "balanced", seed)
-            train, held_out = dataset.train.select(kept), _others(dataset.train, kept)
-        else:
-            held_out = train.select(torch.empty(0, dtype=torch.int64))
     if len(held_out) < FEWEST_HELD_OUT:
-        return TrainingData(train, None, "none: too few images")
-    return TrainingData(train, held_out, origin)
+        held_out, origin = None, "none: too few images"
+    if validation == 0:
+        return TrainingData(source.select(rows), held_out, origin)
+
+    count, labels = round(validation * len(rows)), source.labels[rows]
+    if count < 2 or len(rows) - count < max(2, len(labels.unique())):
+        raise GanVkdError(
+            f"data.validation {validation:g}: {count} of {len(rows)} images are too few on one "
+            "side: use another share, or more images"
+        )
+    kept = balanced_draw(labels, len(rows) - count, seed)
+    set_aside = rows[_others(len(rows), kept)]
+    return TrainingData(source.select(rows[kept]), held_out, origin, source.select(set_aside))
 
 
-def _others(images: ImageSet, chosen: torch.Tensor) -> ImageSet:
-    rest = torch.ones(len(images), dtype=torch.bool)
+def _others(count: int, chosen: torch.Tensor) -> torch.Tensor:
+    """The numbers below `count` that are not among `chosen`: int64, ascending."""
+    rest = torch.ones(count, dtype=torch.bool)
     rest[chosen] = False
-    return images.select(rest.nonzero().flatten())
+    return rest.nonzero().flatten()
 
 
 def subset_indices(

@@ -1,4 +1,4 @@
-"""Pretrained networks as backbones: images in, pooled features out."""
+"""Pretrained networks as backbones: loaded, and ready to give their features."""
 
 import difflib
 import hashlib
@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from gan_vkd.distill.small_resnet import SmallResNet, load_classifier
+from gan_vkd.distill.small_resnet import load_classifier
+from gan_vkd.distill.taps import FittedNetwork, TimmNetwork, TorchvisionNetwork
 from gan_vkd.distill.weights import from_huggingface, from_url, read_weights
 from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import expanded
@@ -31,7 +32,7 @@ class Backbone:
     """A pretrained network.
 
     Attributes:
-        network: normalised images [B, 3, S, S] → features [B, d].
+        network: normalised images [B, 3, S, S] → features by their names; see `taps`.
         image_size: S, pixels.
         mean: of each channel, for images in 0 to 1.
         std: of each channel.
@@ -43,17 +44,6 @@ class Backbone:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     pooling: str
-
-
-class _PooledFeatures(nn.Module):
-    """A timm model up to its pooled features."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.model.forward_head(self.model.forward_features(images), pre_logits=True)
 
 
 def timm_backbone(spec: str, image_size: int | None, weights: Path | None) -> Backbone:
@@ -95,12 +85,13 @@ def timm_backbone(spec: str, image_size: int | None, weights: Path | None) -> Ba
     if not hasattr(model, "forward_head"):
         raise no_pooled_output(spec)
     data = resolve_model_data_config(model)
-    if spec == "clip":
-        network, pooling = model, "projection of the class token"
-    else:
-        network, pooling = _PooledFeatures(model), _timm_pooling(model)
+    projected = spec == "clip"
     return Backbone(
-        network, image_size or data["input_size"][1], data["mean"], data["std"], pooling
+        TimmNetwork(model, head=projected),
+        image_size or data["input_size"][1],
+        data["mean"],
+        data["std"],
+        "projection of the class token" if projected else _timm_pooling(model),
     )
 
 
@@ -168,7 +159,7 @@ def torchvision_backbone(spec: str, image_size: int | None, weights: Path | None
         raise _other_model(spec, path, error) from None
     own = published.transforms()
     return Backbone(
-        model,
+        TorchvisionNetwork(model),
         image_size or own.crop_size[0],
         tuple(own.mean),
         tuple(own.std),
@@ -209,24 +200,15 @@ def lite0_classifier() -> nn.Module:
 
 def lite0_backbone(spec: str, image_size: int | None, _: Path | None) -> Backbone:
     """EfficientNet-Lite0's pooled features; 64 pixels by default."""
-    network = _PooledFeatures(lite0_classifier())
+    network = TimmNetwork(lite0_classifier())
     return Backbone(network, image_size or 64, LITE0_MEAN, LITE0_STD, _POOLINGS["avg"])
-
-
-class _SmallResNetFeatures(nn.Module):
-    def __init__(self, model: SmallResNet):
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.model.features(images)
 
 
 def file_backbone(spec: str, image_size: int | None, _: Path | None) -> Backbone:
     """The pooled features of a classifier that `gan-vkd teacher fit` has trained."""
     model = load_classifier(expanded(spec.partition(":")[2]))
     half = (0.5, 0.5, 0.5)  # -1 to 1
-    network = _SmallResNetFeatures(model)
+    network = FittedNetwork(model)
     return Backbone(network, image_size or model.image_size, half, half, _POOLINGS["avg"])
 
 

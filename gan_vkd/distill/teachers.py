@@ -1,9 +1,11 @@
 """Frozen vision models whose features the discriminator learns to predict."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,7 @@ from gan_vkd.distill.backbones import (
     too_odd,
     torchvision_backbone,
 )
+from gan_vkd.distill.taps import outputs
 from gan_vkd.errors import GanVkdError
 
 
@@ -32,6 +35,7 @@ class Teacher(nn.Module):
         dim: the feature dimension, dt.
         image_size: pixels it is fed; images are resized to that.
         pooling: what the features are, in words.
+        taps: those that it has by name, of `pooled`, `map` and `tokens`.
 
     Raises:
         GanVkdError: the backbone gives no [B, dt], or can't take its input size.
@@ -45,25 +49,69 @@ class Teacher(nn.Module):
         for name, values in (("mean", backbone.mean), ("std", backbone.std)):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
         try:
-            features = self.network(torch.zeros(2, 3, self.image_size, self.image_size))
+            taps = self.network(torch.zeros(2, 3, self.image_size, self.image_size))
         except (AssertionError, RuntimeError, ValueError) as error:
             raise too_odd(spec, self.image_size, error) from None
-        if not torch.is_tensor(features) or features.ndim != 2:
+        if not torch.is_tensor(taps["pooled"]) or taps["pooled"].ndim != 2:
             raise no_pooled_output(spec)
-        self.dim = features.shape[1]
+        self.dim, self.taps = taps["pooled"].shape[1], tuple(taps)
 
     def train(self, mode: bool = True) -> "Teacher":
         """Does nothing: a teacher stays in eval mode."""
         return self
 
-    @torch.no_grad()
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images [B, 3, S, S], -1 to 1 → features [B, dim], fp32, no gradient."""
+        """Images [B, 3, S, S], -1 to 1 → pooled features [B, dim], fp32, no gradient."""
+        return self.features(images)["pooled"]
+
+    def features(
+        self, images: torch.Tensor, taps: Collection[str] = ("pooled",), gradient: bool = False
+    ) -> dict[str, Any]:
+        """What the network makes of images, at several places in one pass.
+
+        Args:
+            images: [B, 3, S, S], -1 to 1.
+            taps: `pooled` [B, dim]; `map` [B, C, H, W], the last feature map before pooling;
+                `tokens` [B, T, d], a transformer's last, without class and register tokens; or the
+                path of a submodule of `network.model`, such as `blocks.3`.
+            gradient: whether it flows to the images. The weights stay frozen.
+
+        Returns:
+            An entry a tap: the named ones in fp32, a submodule's output as it is (of its last
+            call, if there are more).
+
+        Raises:
+            GanVkdError: a tap that the network does not have.
+        """
+        paths = [tap for tap in taps if tap not in self.taps]
+        known = dict(self.network.model.named_modules()).keys() - {""}
+        for path in paths:
+            if path not in known:
+                raise self._no_tap(path, known)
+        with nullcontext() if gradient else torch.no_grad():
+            with outputs(self.network.model, paths) as found:
+                named = self.network(self._prepared(images))
+            found |= {tap: features.float() for tap, features in named.items()}
+        for path in paths:
+            if path not in found:
+                raise self._no_tap(path, known - {path})
+        return {tap: found[tap] for tap in taps}
+
+    def _prepared(self, images: torch.Tensor) -> torch.Tensor:
+        """Images of any size, -1 to 1 → of the size and values that the network was trained on."""
+        images = images.float()
         size = (self.image_size, self.image_size)
         if images.shape[-2:] != size:
             images = F.interpolate(images, size, mode="bicubic", antialias=True)
         images = ((images + 1) / 2 - self.mean) / self.std
-        return self.network(images.contiguous(memory_format=torch.channels_last)).float()
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def _no_tap(self, tap: str, known: Iterable[str]) -> GanVkdError:
+        near = difflib.get_close_matches(tap, known, n=3, cutoff=0)
+        return GanVkdError(
+            f"--teacher {self.spec}: has no tap {tap!r}: choose {', '.join(self.taps)}, or the "
+            f"path of a submodule that it runs, such as {', '.join(near)}"
+        )
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from gan_vkd.gan.steps import Game, Real, discriminator_loss, generator_loss
 from gan_vkd.gan.terms.term import Setting, Term
 from gan_vkd.progress import Reporter
 from gan_vkd.randomness import generator, seed_for
-from gan_vkd.sampling import class_grid
+from gan_vkd.gan.sampling import class_grid
 
 BETAS = (0.0, 0.999)  # of both Adams
 PROBE = 256  # images on which overfitting is measured, of each kind

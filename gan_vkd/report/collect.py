@@ -14,7 +14,7 @@ from gan_vkd.engine.run_dir import RunDir, read_lines
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.compare import newest_result, read_result
 from gan_vkd.gan.exported import FILE_NAME, load_generator
-from gan_vkd.sampling import class_grid
+from gan_vkd.gan.sampling import class_grid
 
 COLUMNS = 8  # samples a class
 MOST_PIXELS = 2**26  # of a picture that is taken in

@@ -100,6 +100,14 @@ def test_a_broken_archive_is_one_clear_line(tmp_path, monkeypatch):
     assert (tmp_path / "cifar-10-python.tar.gz").exists()  # the user's file stays
 
 
+def test_cifar_as_a_folder_beside_torchvisions_files(photographs, tmp_path):
+    (tmp_path / "cifar100").symlink_to(photographs)
+    dataset = load_dataset("cifar100", image_size=32, data_root=tmp_path)
+    assert (len(dataset.train), len(dataset.test)) == (600, 400)
+    assert (dataset.train.counts == 30).all()
+
+
+@pytest.mark.slow
 def test_cifar100_itself(shared_data):
     dataset = load_dataset("cifar100", image_size=32, data_root=shared_data("cifar100").parent)
     assert (len(dataset.train), len(dataset.test)) == (50_000, 10_000)

@@ -11,34 +11,6 @@ from gan_vkd.distill.backbones import CLIP
 from gan_vkd.distill.teachers import load_teacher
 from gan_vkd.errors import GanVkdError
 
-MODELS = {
-    "clip": lambda: timm.create_model(CLIP),
-    "timm:regnety_160": lambda: timm.create_model("regnety_160"),
-    "torchvision:resnet50": torchvision.models.resnet50,
-}
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """A model by its spec, and the file of its weights; each is made once."""
-    folder, made = tmp_path_factory.mktemp("weights"), {}
-
-    def get(spec):
-        if spec not in made:
-            model = MODELS[spec]().eval()
-            with torch.no_grad():  # no zeros and ones, which would hide what is not loaded
-                for tensor in model.state_dict().values():
-                    if tensor.is_floating_point() and tensor.ndim == 1:
-                        tensor.add_(0.02 * torch.rand_like(tensor))
-            path = folder / f"{len(made)}.safetensors"
-            save_file(model.state_dict(), path)
-            made[spec] = model, path
-        return made[spec]
-
-    yield get
-    for _, path in made.values():  # hundreds of megabytes
-        path.unlink()
-
 
 def normalised(images, mean, std):
     mean, std = (torch.tensor(values)[:, None, None] for values in (mean, std))
@@ -134,7 +106,7 @@ def test_a_model_that_ends_in_a_map_has_no_pooled_output(tmp_path):
 
     class Map(nn.Module):
         def forward(self, images):
-            return model.forward_features(images)
+            return {"pooled": model.forward_features(images)}
 
     from gan_vkd.distill.backbones import Backbone
     from gan_vkd.distill.teachers import Teacher

@@ -65,10 +65,10 @@ def test_a_folder_of_samples_equals_its_run(gan_vkd, digits_run, tmp_path):
         assert other[name]["value"] == pytest.approx(one[name]["value"], rel=0.02), name
 
 
-def test_real_images_beat_noise(gan_vkd, make_folder, shared_data):
-    """Held-out real images as the yardstick, on CIFAR-100 itself."""
+def test_real_images_beat_noise(gan_vkd, make_folder, photographs):
+    """Held-out real images as the yardstick, on photographs."""
     noise = make_folder({"a": 300}, size=32)
-    flags = ["--reference", "cifar100:test", "--data-root", shared_data("cifar100").parent]
+    flags = ["--reference", f"{photographs}:test"]
     result = gan_vkd("eval", noise, *flags, "--json", "-", "--quiet")
     assert result.exit_code == 0, result.output
     written = json.loads(result.stdout)

@@ -9,6 +9,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from fixed_teacher import FixedTeacher
 
 from gan_vkd.config.layers import preset_layer, resolve, set_layer
 from gan_vkd.data.sources import load_dataset
@@ -21,22 +22,7 @@ CPU = torch.device("cpu")
 B, LAMBDA = 8, 3.0
 
 
-class FixedTeacher(torch.nn.Module):
-    """A fixed random map."""
-
-    spec, image_size = "fixed", 16
-
-    def __init__(self, dim: int):
-        super().__init__()
-        self.dim = dim
-        self.map = torch.randn(3 * 16 * 16, dim, generator=torch.Generator().manual_seed(3)) / 16
-
-    @torch.no_grad()
-    def forward(self, images):
-        return torch.tanh(images.flatten(1) @ self.map.to(images.dtype)) + 0.3
-
-
-# The reference, 40 lines.
+# The reference, 40 lines of code.
 
 
 def shown(images, draws):
@@ -44,58 +30,48 @@ def shown(images, draws):
     out = []
     moves = zip(images, draws["translation"].tolist(), draws["cutout"].tolist(), strict=True)
     for image, (down, right), (y, x) in moves:
+        kept = torch.ones(16, 16, dtype=image.dtype)
+        kept[max(0, y - 4) : y + 4, max(0, x - 4) : x + 4] = 0
         moved = F.pad(image, (2, 2, 2, 2))[:, 2 - down : 18 - down, 2 - right : 18 - right]
-        kept = torch.ones_like(moved)
-        kept[:, max(0, y - 4) : y + 4, max(0, x - 4) : x + 4] = 0
         out.append(moved * kept)
     return torch.stack(out)
 
 
-def normalised(z, how, every):
-    """Features z [B, dt] → targets; `every`: the features of all training images."""
-    if how == "none":
-        return z
+def distance(h, z, p, how, every):
+    """‖P h - normalise(z)‖² / min(ds, dt), mean over B; `every`: z of all training images."""
     if how == "layernorm":
-        return (z - z.mean(1, True)) / (z.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+        z = (z - z.mean(1, True)) / (z.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
     if how == "whiten-dataset":
         values, vectors = torch.linalg.eigh(every.T.cov(correction=0))
-        rank = z.shape[1] // 8
-        return (z - every.mean(0)) @ (vectors / values.sqrt())[:, -rank:]
-    u, _, v = torch.linalg.svd(z - z.mean(0), full_matrices=False)
-    return u[:, : B - 1] @ v[: B - 1] * (B * z.shape[1] / (B - 1)) ** 0.5
-
-
-def distance(h, z, p, how, every):
-    """‖P h - t‖² / min(ds, dt), mean over the batch; h centred where the targets are."""
+        z = (z - every.mean(0)) @ (vectors / values.sqrt())[:, -z.shape[1] // 8 :]
+    if how in ("whiten", "whiten-iterative"):
+        u, _, v = torch.linalg.svd(z - z.mean(0), full_matrices=False)
+        z = u[:, : B - 1] @ v[: B - 1] * (B * z.shape[1] / (B - 1)) ** 0.5
     if p is None:  # svd: P, and the targets' part along it, from the batch
-        z, h = z - z.mean(0), h - h.mean(0)
+        z = z - z.mean(0)
         v = torch.linalg.svd(z, full_matrices=False)[2][: B - 1].T
         v = v * v.gather(0, v.abs().argmax(0, True)).sign()
-        z, p = z @ v @ v.T, F.pad(v, (0, h.shape[1] - v.shape[1]))
-    t = normalised(z, how, every)
+        z, p, how = z @ v @ v.T, F.pad(v, (0, h.shape[1] - v.shape[1])), "whiten"
     h = h - h.mean(0) if how.startswith("whiten") else h
-    return (h @ p.T - t).square().sum() / (B * min(p.shape))
+    return (h @ p.T - z).square().sum() / (B * min(p.shape))
 
 
-def reference(task, p, how, teacher):
+def reference(g, d, images, all_labels, in_d, in_g, teacher, p, how):
     """The gradients: of D's loss by D and P, of G's loss by G."""
-    g, d = (copy.deepcopy(network).double() for network in (task.generator, task.discriminator))
-    in_d, in_g = task.draws.of_iteration(0)
-    data = task.data.train.images.double() / 127.5 - 1
-    coins = zip(in_d.rows, in_d.mirrored, strict=True)
-    real = torch.stack([data[row].flip(-1) if coin else data[row] for row, coin in coins])
+    data = images.double() / 127.5 - 1
+    real = torch.where(in_d.mirrored.view(B, 1, 1, 1), data[in_d.rows].flip(-1), data[in_d.rows])
     fake = g(in_d.latents.double(), in_d.labels).detach()
-    labels = torch.cat([task.data.train.labels[in_d.rows], in_d.labels])
+    labels = torch.cat([all_labels[in_d.rows], in_d.labels])
     logits, h = d(torch.cat([shown(real, in_d.real), shown(fake, in_d.fake)]), labels)
     loss = (1 - logits[:B]).clamp(min=0).mean() + (1 + logits[B:]).clamp(min=0).mean()
     if teacher is not None:
-        every = torch.cat([teacher(data), teacher(data.flip(-1))])
-        for part, images in ((h[:B], real), (h[B:], fake)):
-            loss = loss + LAMBDA * distance(part, teacher(images), p and p(), how, every)
+        every = teacher(torch.cat([data, data.flip(-1)]))
+        parts = ((h[:B], teacher(real)), (h[B:], teacher(fake)))
+        loss = loss + LAMBDA * sum(distance(*part, p and p(), how, every) for part in parts)
     loss.backward()
-    drawn = g(in_g.latents.double(), in_g.labels)
-    (-d(shown(drawn, in_g.fake), in_g.labels)[0].mean()).backward(inputs=list(g.parameters()))
-    return [p.grad for p in d.parameters()], [p.grad for p in g.parameters()]
+    fake = shown(g(in_g.latents.double(), in_g.labels), in_g.fake)
+    d(fake, in_g.labels)[0].mean().neg().backward(inputs=list(g.parameters()))
+    return [q.grad for q in d.parameters()], [q.grad for q in g.parameters()]
 
 
 # What is compared with it.
@@ -154,7 +130,9 @@ def relative_errors(name: str, how: str, dim: int) -> dict[str, float]:
     module = None if teacher is None else task.terms["vkd"].loss.projection
     rank = min(ds, dim // 8) if how == "whiten-dataset" else dim
     p, leaf, pair = projection(name, module, rank, ds)
-    of_d, of_g = reference(task, p, how, teacher)
+    copies = (copy.deepcopy(n).double() for n in (task.generator, task.discriminator))
+    train, draws = data.train, task.draws.of_iteration(0)
+    of_d, of_g = reference(*copies, train.images, train.labels, *draws, teacher, p, how)
     task.iterate(0)
     errors = {
         "D": relative_error([q.grad for q in task.discriminator.parameters()], of_d),

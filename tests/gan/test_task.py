@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from fixed_teacher import FixedTeacher
 
 from gan_vkd.config.layers import preset_layer, resolve, set_layer
 from gan_vkd.config.registry import TERMS
 from gan_vkd.data.images import to_float
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import split_training
-from gan_vkd.distill.teachers import load_teacher
 from gan_vkd.distill.view import TeacherView
 from gan_vkd.engine.loop import train
 from gan_vkd.engine.run_dir import RunDir
@@ -30,7 +30,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def view(data):
-    return TeacherView(load_teacher("efficientnet-lite0", 32), data.train, CPU, "fp32")
+    return TeacherView(FixedTeacher(48), data.train, CPU, "fp32")
 
 
 def make(data, view, *assignments: str) -> GanTask:

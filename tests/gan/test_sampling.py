@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from gan_vkd import load_generator
-from gan_vkd.sampling import class_grid
+from gan_vkd.gan.sampling import class_grid
 
 
 def test_grid_has_a_row_a_class(gan_vkd, digits_run, tmp_path):
@@ -95,7 +95,7 @@ def test_a_picture_that_cannot_be_written_is_named(refused, digits_run, tmp_path
 
 def test_class_names_go_nowhere_else_on_the_disk(digits_run, tmp_path):
     from gan_vkd.progress import QUIET
-    from gan_vkd.sampling import write_images
+    from gan_vkd.gan.sampling import write_images
 
     generator = load_generator(digits_run)
     generator.class_names = ("../escape", "a/b", "..", "", "x", "X", "con:", "6", "7", "8")

@@ -1,0 +1,66 @@
+"""A GAN that learns: coloured shapes, the class being the shape."""
+
+import time
+
+import pytest
+import torch
+
+from gan_vkd.config.layers import preset_layer, resolve, set_layer
+from gan_vkd.data.images import ImageSet, to_uint8
+from gan_vkd.data.subsets import TrainingData
+from gan_vkd.evaluation import compute_prdc
+from gan_vkd.gan.task import GanTask
+from gan_vkd.randomness import generator
+
+CPU = torch.device("cpu")
+NAMES = ("square", "cross", "frame", "bars")
+EACH = 250
+
+
+def coloured_shapes() -> ImageSet:
+    """1,000 images of 16 x 16: a shape of 8 x 8 in a random bright colour, anywhere on black."""
+    shape = torch.zeros(4, 8, 8)
+    shape[0] = 1
+    shape[1, 3:5], shape[1, :, 3:5] = 1, 1
+    shape[2], shape[2, 2:6, 2:6] = 1, 0
+    shape[3, ::4], shape[3, 1::4] = 1, 1
+    draws = generator("shapes")
+    images, labels = [], torch.arange(4).repeat(EACH)
+    for label in labels.tolist():
+        colour = torch.rand(3, 1, 1, generator=draws) * 1.4 - 0.4
+        y, x = torch.randint(2, 7, (2,), generator=draws).tolist()
+        image = torch.full((3, 16, 16), -1.0)
+        image[:, y : y + 8, x : x + 8] += (colour + 1) * shape[label]
+        images.append(image)
+    return ImageSet(to_uint8(torch.stack(images)), labels, NAMES)
+
+
+def features(images: torch.Tensor) -> torch.Tensor:
+    """uint8 [N, 3, 16, 16] → [N, 192], half the side."""
+    return torch.nn.functional.avg_pool2d(images.float() / 255, 2).flatten(1)
+
+
+def brightness(images: torch.Tensor) -> torch.Tensor:
+    """[N, 256]: what is left of an image without its colour, of norm 1."""
+    return torch.nn.functional.normalize(images.float().mean(dim=1).flatten(1), dim=1)
+
+
+def judge(task: GanTask, data: ImageSet) -> tuple[float, float]:
+    """Class fidelity (nearest real image by shape) and coverage of the real images."""
+    exported = task.exported(0)
+    samples, labels = exported.sample(1_000), exported.labels(1_000)
+    nearest = (brightness(samples) @ brightness(data.images).T).argmax(dim=1)
+    fidelity = (data.labels[nearest] == labels).float().mean().item()
+    found = compute_prdc(features(data.images).numpy(), features(samples).numpy(), nearest_k=5)
+    return fidelity, found["coverage"]
+
+
+def learn(iterations: int) -> tuple[float, float]:
+    data = coloured_shapes()
+    sets = ("data.augment=translation", "training.ema_start=50", "training.ema_decay=0.97")
+    sets += ("training.precision=fp32", f"training.iterations={iterations}")
+    recipe = resolve([("preset", preset_layer("tiny")), ("toy", set_layer(sets))])
+    task = GanTask(recipe, TrainingData(data, None, "none"), None, CPU)
+    for iteration in range(iterations):
+        task.iterate(iteration)
+    return judge(task, data)
