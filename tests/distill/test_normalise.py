@@ -63,6 +63,43 @@ def test_both_sides_agree_with_the_singular_value_decomposition():
         assert torch.allclose(Whiten()(x), polar * scale, atol=1e-7)
 
 
+@pytest.mark.parametrize("ridge", [0.01, 0.3, 5.0])
+@pytest.mark.parametrize(("batch", "dim"), [(30, 40), (40, 30)])
+def test_a_ridge_is_added_to_the_squared_singular_values(batch, dim, ridge):
+    x = features(batch, dim)
+    u, s, v = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
+    values = s.square()
+    gains = 1 / (values + ridge * values.mean()).sqrt()
+    gains[values < 1e-4 * values.mean()] = 0
+    expected = u * (s * gains) @ v
+    expected = expected / expected.square().mean().sqrt()
+    assert torch.allclose(Whiten(ridge)(x), expected, atol=1e-9)
+
+
+def test_a_ridge_without_bound_leaves_the_centred_features():
+    x = features(20, 50)
+    centred = x - x.mean(dim=0)
+    expected = centred / centred.square().mean().sqrt()
+    assert torch.allclose(Whiten(1e9)(x), expected, atol=1e-6)
+
+
+def test_near_copies_stay_near_with_a_ridge_alone():
+    """As the docstring says: without one they are as far apart as any two."""
+    x = features(20, 50)
+    x[1] = x[0] + 0.1 * x.std() * torch.randn(50)
+    apart = {}
+    for ridge in (0, 0.1):
+        z = Whiten(ridge)(x)
+        apart[ridge] = (z[0] - z[1]).norm() / (z[0] - z[2]).norm()
+    assert apart[0] == pytest.approx(1, abs=1e-6)
+    assert apart[0.1] < 0.5
+
+
+def test_a_negative_ridge_is_refused():
+    with pytest.raises(ValueError, match=r"ridge=-0\.1: must be 0 or more"):
+        Whiten(-0.1)
+
+
 @BATCH_WHITENINGS
 def test_shift_and_scale_of_the_features_do_not_matter(whiten):
     x = features(40, 30)
@@ -156,6 +193,17 @@ def test_dataset_whitening_travels_in_the_state_dict():
     empty = WhitenDataset(16, 4)
     empty.load_state_dict(fitted.state_dict())
     assert torch.equal(empty(x), fitted(x))
+
+
+def test_a_cast_leaves_the_statistics_as_they_are():
+    x = features(100, 16).float()
+    fitted = WhitenDataset.fit([x], rank=4)
+    before = fitted(x.bfloat16())
+    fitted.bfloat16()
+    assert fitted.whitener.dtype == fitted.mean.dtype == torch.float32
+    assert torch.equal(fitted(x.bfloat16()), before)
+    assert before.dtype == torch.float32
+    assert fitted.double()(x.double()).dtype == torch.float64
 
 
 def test_more_directions_than_there_are_is_refused():

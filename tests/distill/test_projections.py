@@ -222,7 +222,10 @@ def test_lengths_and_angles_are_kept():
         assert torch.allclose(z @ z.T, h @ h.T, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["orthogonal", "orthogonal-exp", "svd"])
+MATRICES = pytest.mark.parametrize("name", ["orthogonal", "orthogonal-exp", "linear", "svd"])
+
+
+@MATRICES
 def test_fp32_under_autocast(name):
     projection = PROJECTIONS[name](16, 40)
     h = torch.randn(10, 16)
@@ -230,6 +233,42 @@ def test_fp32_under_autocast(name):
         inside = projection(h.bfloat16())
     assert inside.dtype == torch.float32
     assert torch.allclose(inside, projection(h.bfloat16().float()))
+
+
+@MATRICES
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_cast_of_the_model_leaves_them_in_float32(name, dtype):
+    torch.manual_seed(0)
+    projection = PROJECTIONS[name](16, 40)
+    if name == "svd":
+        projection.fit(torch.randn(50, 40))
+    before = {key: tensor.clone() for key, tensor in projection.state_dict().items()}
+    matrix = projection.matrix().clone()
+    model = torch.nn.Sequential(torch.nn.Linear(3, 16), projection).to(dtype)
+    assert model[0].weight.dtype == dtype
+    assert projection.state_dict().keys() == before.keys()
+    assert all(torch.equal(before[key], t) for key, t in projection.state_dict().items())
+    assert torch.equal(projection.matrix(), matrix)
+    assert name == "linear" or error(projection) <= 1e-5
+    projected = model(torch.randn(5, 3).to(dtype))
+    assert projected.dtype == torch.float32
+    if name != "svd":
+        projected.sum().backward()
+        gradients = [parameter.grad for parameter in projection.parameters()]
+        assert all(gradient.dtype == torch.float32 for gradient in gradients)
+    assert projection.double().matrix().dtype == torch.float64
+    moved = projection.float().to("meta", dtype).matrix()
+    assert (moved.device.type, moved.dtype) == ("meta", torch.float32)
+
+
+def test_a_linear_projection_starts_as_torch_s_layer():
+    torch.manual_seed(0)
+    ours = PROJECTIONS["linear"](7, 9)
+    torch.manual_seed(0)
+    theirs = torch.nn.Linear(7, 9, bias=False)
+    h = torch.randn(3, 7)
+    assert torch.equal(ours(h), theirs(h))
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
 
 
 def test_the_exponential_is_the_paper_s():

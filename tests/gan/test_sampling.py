@@ -94,8 +94,8 @@ def test_a_picture_that_cannot_be_written_is_named(refused, digits_run, tmp_path
 
 
 def test_class_names_go_nowhere_else_on_the_disk(digits_run, tmp_path):
-    from gan_vkd.progress import QUIET
     from gan_vkd.gan.sampling import write_images
+    from gan_vkd.progress import QUIET
 
     generator = load_generator(digits_run)
     generator.class_names = ("../escape", "a/b", "..", "", "x", "X", "con:", "6", "7", "8")

@@ -52,9 +52,10 @@ class ConditionalBatchNorm(nn.Module):
         self.gain.modulates = self.bias.modulates = True  # BigGAN: no spectral norm here
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """[B, C, H, W] and int64 [B] → [B, C, H, W]."""
-        gain = 1 + self.gain(labels)[:, :, None, None]
-        return self.norm(x) * gain + self.bias(labels)[:, :, None, None]
+        """[B, C, H, W] and int64 [B] → [B, C, H, W], of x's type (bf16 under autocast)."""
+        gain, bias = 1 + self.gain(labels), self.bias(labels)
+        gain, bias = (each.to(x.dtype)[:, :, None, None] for each in (gain, bias))
+        return self.norm(x) * gain + bias
 
 
 def upsample(x: torch.Tensor) -> torch.Tensor:

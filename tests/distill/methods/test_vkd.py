@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from gan_vkd import VkDLoss, WhitenDataset
+from gan_vkd.distill.normalise import Whiten
 
 
 def test_value_by_an_independent_computation():
@@ -14,6 +15,68 @@ def test_value_by_an_independent_computation():
     targets = u[:, :9] @ v[:9] * (10 * 20 / 9) ** 0.5
     expected = (centred @ p.T - targets).square().sum() / 6 / 10
     assert torch.allclose(loss(h, z).double(), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"ridge": 0.1}, {"projection": "svd", "normalise": "none"}]
+)
+def test_targets_that_are_computed_once_give_the_same_value_and_gradient(options):
+    torch.manual_seed(0)
+    loss = VkDLoss(6, 20, **options)
+    h, z = torch.randn(10, 6, requires_grad=True), torch.randn(10, 20)
+    whole = loss(h, z)
+    (expected,) = torch.autograd.grad(whole, h)
+    targets = loss.targets(z)
+    assert not targets.requires_grad
+    parts = loss.distance_to(h, targets)
+    assert torch.equal(parts, whole)
+    assert torch.equal(torch.autograd.grad(parts, h)[0], expected)
+
+
+def test_a_ridge_is_that_of_whiten():
+    z = torch.randn(10, 20)
+    assert torch.equal(VkDLoss(6, 20, ridge=0.3).targets(z), Whiten(0.3)(z))
+    for normalise in ("layernorm", "none", WhitenDataset(20, 4)):
+        with pytest.raises(ValueError, match="ridge goes with normalise='whiten' alone"):
+            VkDLoss(6, 20, normalise=normalise, ridge=0.3)
+
+
+def loss_of(name: str) -> VkDLoss:
+    """ds = 16, dt = 40, with a projection or with whiten-dataset."""
+    torch.manual_seed(0)
+    if name == "whiten-dataset":
+        return VkDLoss(16, 40, normalise=WhitenDataset.fit([torch.randn(100, 40)], rank=12))
+    return VkDLoss(16, 40, name, normalise="none" if name == "svd" else "whiten")
+
+
+KINDS = pytest.mark.parametrize(
+    "name", ["orthogonal", "orthogonal-exp", "linear", "svd", "whiten-dataset"]
+)
+
+
+@KINDS
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_cast_with_its_model_it_computes_in_float32(name, dtype):
+    loss = loss_of(name)
+    h, z = torch.randn(30, 16), torch.randn(30, 40)
+    exact, same = loss(h, z), loss(h.to(dtype), z)
+    loss.to(dtype)
+    value = loss(h.to(dtype), z)
+    assert value.dtype == torch.float32
+    assert torch.equal(value, same)
+    assert value.item() == pytest.approx(exact.item(), rel=1e-3)
+
+
+@KINDS
+def test_in_float64_nothing_is_rounded(name):
+    loss = loss_of(name).double()
+    h, z = torch.randn(30, 16).double(), torch.randn(30, 40).double()
+    value, targets = loss(h, z), loss.targets(z)
+    projected = (h - h.mean(dim=0)) @ loss.projection.matrix().T
+    expected = (projected - targets).square().sum() / loss.scale / 30
+    assert value.item() == pytest.approx(expected.item(), rel=1e-12)
+    finer = z + 1e-9 * torch.randn(30, 40).double()  # lost in float32
+    assert not torch.equal(loss.targets(finer), targets)
 
 
 @pytest.mark.parametrize("normalise", ["none", "layernorm"])

@@ -6,6 +6,7 @@ from torch.nn.utils import parametrize
 
 from gan_vkd.gan.networks.biggan import Generator
 from gan_vkd.gan.networks.layers import (
+    ConditionalBatchNorm,
     SpectralNorm,
     initialise,
     pooled_conv,
@@ -66,6 +67,32 @@ def test_modulation_has_no_spectral_norm_and_everything_starts_small():
     assert parametrize.is_parametrized(generator.linear)
     for weight in (gain.weight, generator.linear.parametrizations.weight.original):
         assert abs(weight.std().item() - 0.02) < 0.002
+
+
+def test_conditional_batch_norm_keeps_bf16_under_autocast():
+    torch.manual_seed(0)
+    layer, labels = ConditionalBatchNorm(6, 3), torch.tensor([0, 1, 2, 1, 0])
+    nn.init.normal_(layer.gain.weight)
+    x = 3 * torch.randn(5, 6, 4, 4) + 1
+    exact = layer(x, labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = layer(x.bfloat16(), labels)
+    assert exact.dtype == torch.float32
+    assert rough.dtype == torch.bfloat16
+    assert torch.allclose(rough.float(), exact, rtol=0.03, atol=0.03)
+    rough.float().square().sum().backward()
+    assert layer.gain.weight.grad.dtype == torch.float32
+
+
+def test_conditional_batch_norm_by_an_independent_computation():
+    layer, labels = ConditionalBatchNorm(2, 3).double(), torch.tensor([0, 1, 2, 1])
+    x = torch.randn(4, 2, 3, 3).double()
+    mean, variance = x.mean(dim=(0, 2, 3)), x.var(dim=(0, 2, 3), correction=0)
+    for i, label in enumerate(labels):
+        for c in range(2):
+            normed = (x[i, c] - mean[c]) / (variance[c] + 1e-5).sqrt()
+            expected = normed * (1 + layer.gain.weight[label, c]) + layer.bias.weight[label, c]
+            assert torch.allclose(layer(x, labels)[i, c], expected)
 
 
 @pytest.mark.parametrize(
