@@ -49,8 +49,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def flush(path: Path) -> None:
-    """Ask the system to put a file's (or folder's) content on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Ask the system to put a file's (or folder's) content on the disk.
+
+    Windows opens no folders; there a rename is left to the file system.
+    """
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

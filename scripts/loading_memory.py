@@ -21,7 +21,7 @@ from PIL import Image
 
 CLASSES = 100
 FEATURES = 2 * 1280 * 4  # bytes an image: float32, with its mirror image (gan_vkd/distill/cache.py)
-MILLION = 1_000_000
+MILLION, GIB = 1_000_000, 2**30
 
 
 def make(folder: Path, count: int, size: int) -> None:
@@ -67,25 +67,28 @@ def main(count: int, size: int) -> None:
             for _ in range(2)
         )
     assert first[0] == again[0] == count
-    pixels = 3 * size**2
-    print(f"{count:,} images of {size} pixels: {count * pixels / 1e9:.2f} GB of uint8. Peaks:")
+    pixels = 3 * size**2 / GIB  # of one image
+    print(f"{count:,} images of {size} pixels are {count * pixels:.2f} GiB of uint8. Peaks:")
     for what, taken in (
         ("loading the files", first[1]),
         ("loading the cache", again[1]),
         ("every image of it seen", again[2]),
     ):
-        print(f"  {what:22} {taken / 1e9:6.2f} GB, {taken / (count * pixels):.2f} times the images")
+        ratio = taken / GIB / (count * pixels)
+        print(f"  {what:22} {taken / GIB:6.2f} GiB, {ratio:.2f} times the images")
 
-    images, features = MILLION * pixels, MILLION * FEATURES
-    first_load = max(first[1], count * pixels) / count * MILLION
-    print(f"""\
-A million such images: {images / 1e9:.1f} GB of uint8; at the same rate the first loading peaks at
-{first_load / 2**30:.1f} GiB. It ends before the teacher's features come, 2 x 1,280 float32 an image,
-{features / 1e9:.1f} GB once all are known. So training holds at most {(images + features) / 2**30:.1f} GiB of both, \
-beside the
-networks and the libraries. {images / 2**30:.1f} GiB of it are pages of the cache file, which the system may drop
-and read again; a part that is selected (--subset, or held out where there is no test split) is
-copied, and those pages of the file are looked at no more.""")
+    images, features, first_load = (
+        MILLION * of_one for of_one in (pixels, FEATURES / GIB, first[1] / GIB / count)
+    )
+    print(
+        f"A million are {images:.1f} GiB; at this rate the first loading peaks at {first_load:.1f} "
+        "GiB.\nThat is over before the teacher's features come: 2 x 1,280 float32 an image, "
+        f"{features:.1f} GiB\nonce all are known. Training then holds {images + features:.1f} GiB "
+        "of images and features, beside the\nnetworks and the libraries. The images are pages of "
+        "the cache's file: the system may drop\nthem, and read them again. A part that is selected "
+        "(--subset; a tenth held out where there\nis no test split) is a copy; the file's own "
+        "pages can then all be dropped."
+    )
 
 
 if __name__ == "__main__":

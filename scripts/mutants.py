@@ -209,7 +209,9 @@ def main() -> int:
     parts = {tuple(mutant.part[1]) for mutant in chosen}
     with ThreadPoolExecutor(options.jobs) as pool:
         # The tests must pass without a fault, or their failing says nothing.
-        for part, code in zip(parts, pool.map(lambda p: run_tests(ROOT, list(p)), parts), strict=True):
+        for part, code in zip(
+            parts, pool.map(lambda p: run_tests(ROOT, list(p)), parts), strict=True
+        ):
             if code != PASSED:
                 sys.exit(f"pytest {' '.join(part)} fails without any fault (exit code {code})")
         survivors = []

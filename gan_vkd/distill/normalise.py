@@ -65,13 +65,13 @@ class Whiten(nn.Module):
       affine map of the features changes the targets by a rotation only.
     * B ≤ dt, r = B - 1: ZtZtᵀ is B·dt/(B-1) times the centring matrix: all rows equally long,
       every pair with cosine -1/(B-1), a regular simplex. Each image gets a direction of its own,
-      and the teacher's similarities between images are gone, those of near copies too: a
-      photograph's twin with ±1 grey level of noise has 20 times what `CUT` asks for
-      (docs/whitening.md), and is as far from it as any other image.
+      and the teacher's similarities between images are gone, those of near copies too: the
+      direction from a photograph to its copy with ±1 grey level of noise has over a hundred
+      times what `CUT` asks for (docs/whitening.md), and the two get as far apart as any.
 
-    ridge > 0: the variance along a direction is λ/(λ + ridge · m) of what it were without. Those
-    well above ridge · m stay white, those well below fade, so near copies stay near; the above
-    then holds roughly, the better the smaller the ridge. Without bound, the targets become Zc.
+    ridge > 0: a direction's variance is λ / (λ + ridge · m) of what it is without. Directions well
+    above ridge · m stay white and those well below fade, so near copies stay near; the statements
+    above hold roughly, the better the smaller the ridge. For a large ridge the targets are Zc.
 
     Computed on the smaller side, B x B or dt x dt, in float64.
 
@@ -155,19 +155,20 @@ class WhitenIterative(nn.Module):
 
 
 def _whitened(
-    features: torch.Tensor, inverse_root: Callable[[torch.Tensor], torch.Tensor]
+    z: torch.Tensor, inverse_root: Callable[[torch.Tensor], torch.Tensor]
 ) -> torch.Tensor:
     """Centred features times G^(-1/2), G their Gram matrix on the smaller side; any scale of it.
 
     Both sides give the same, since f(ZZᵀ) Z = Z f(ZᵀZ). Mean squared entry 1.
     """
-    batch, dim = features.shape
+    batch, dim = z.shape
     if batch < 2:
         raise ValueError("whitening over the batch needs at least 2 images, got 1")
-    with torch.autocast(features.device.type, enabled=False):
-        z = features - features.mean(dim=0)
+    with torch.autocast(z.device.type, enabled=False):
+        z = z - z.mean(dim=0)
         whitened = inverse_root(z @ z.T) @ z if batch <= dim else z @ inverse_root(z.T @ z)
-        return whitened * whitened.square().mean().clamp_min(TINY).rsqrt()
+        mean_square = whitened.square().mean().clamp_min(TINY)
+        return whitened * mean_square.rsqrt()
 
 
 class WhitenDataset(FullPrecision):

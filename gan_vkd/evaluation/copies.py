@@ -1,16 +1,18 @@
-"""Images that repeat training images, or each other: against what real images do."""
+"""Images that repeat training images: against what held-out real images do."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from gan_vkd.evaluation.neighbours import Neighbourhoods, nearest
+from gan_vkd.evaluation.content import digests
+from gan_vkd.evaluation.distances import nearest
 from gan_vkd.progress import Reporter
 
 NEIGHBOURS = 50  # nearest training images that make the scale
-QUANTILE = 0.01  # of the real images: what counts as close
+CLOSEST = 100  # one of so many real images counts as close
 SHOWN = 10  # closest pairs that are named
+SPACES = ("features", "pixels")
 
 
 @dataclass(frozen=True)
@@ -20,15 +22,32 @@ class Seen:
     images: torch.Tensor
     features: np.ndarray
 
-    def as_pixels(self) -> np.ndarray:
-        """Float32 [N, 3 H W], 0 to 255."""
-        return self.images.flatten(1).float().numpy()
+    def points(self, space: str) -> np.ndarray:
+        """[N, d]: the features, or the pixels as they are, uint8 [N, 3 H W]."""
+        return self.features if space == "features" else self.images.flatten(1).numpy()
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How near images come to training images.
+
+    Attributes:
+        distances: float64 [N] to the nearest training image.
+        relative: float64 [N]: the same over the mean of the 50 nearest.
+        training: int64 [N]: which is the nearest.
+        mirrored: bool [N]: whether it is the mirror image that is so near.
+    """
+
+    distances: np.ndarray
+    relative: np.ndarray
+    training: np.ndarray
+    mirrored: np.ndarray
 
 
 def copies_of_training(
-    judged: Seen,
+    judged: tuple[Seen, Seen],
     training: Seen,
-    held_out: Seen | None,
+    held_out: tuple[Seen, Seen] | None,
     *,
     device: torch.device,
     reporter: Reporter,
@@ -37,87 +56,95 @@ def copies_of_training(
 
     Smooth images are near to everything. So an image counts as close to its nearest training image
     not by the distance itself, but by the distance relative to the mean one of the 50 nearest (as
-    Carlini et al., USENIX Security 2023, do): below the held-out images' 1 % quantile. Images that
-    have copied nothing are close 1 time in 100.
+    Carlini et al., USENIX Security 2023, do): at most what the closest 1 % of held-out images have.
+    Images that have copied nothing are close 1 time in 100.
+
+    A mirrored copy is a copy. Each image and its mirror image are compared with the training
+    images, and the nearer one counts; in pixels that is to compare the image with the training
+    images and their mirror images, in features it needs none of mirrored training images.
 
     Args:
-        judged, training: the two sets.
-        held_out: real images that were not trained on; without them nothing counts as close.
+        judged: the images, and their mirror images.
+        training: what may have been copied.
+        held_out: real images that were not trained on, and their mirror images; without them
+            nothing counts as close.
         device: where distances are computed.
         reporter: shows a bar.
 
     Returns:
-        `identical`: images that equal a training image pixel by pixel, `{"judged", "held_out"}`;
-        and, in the spaces `features` and `pixels`: `median` distance to the nearest training
-        image and `close`, a count, `{"judged", "held_out"}`; `closest`, the `image`, `training`
-        image and `distance` of the relatively nearest pairs.
+        `identical`: images that equal a training image or its mirror image pixel by pixel,
+        `{"judged", "held_out"}`, and `mirrored`, how many of them equal a mirror image only; and,
+        in the spaces `features` and `pixels`: `median` distance to the nearest training image,
+        `close`, a count, and `mirrored`, how many of these are nearest mirrored, each
+        `{"judged", "held_out"}`; `closest`, the `image`, `training` image, `distance` and
+        `mirrored` of the relatively nearest pairs.
     """
-    known = {_content(image) for image in training.images}
-    sides = {"judged": judged, "held_out": held_out}
+    sides = {"judged": judged} if held_out is None else {"judged": judged, "held_out": held_out}
+    known = set(digests(training.images))
+    equal = {
+        name: np.array([[one in known for one in digests(view.images)] for view in views])
+        for name, views in sides.items()
+    }
     found: dict = {
         "identical": {
-            name: side and sum(_content(image) in known for image in side.images)
-            for name, side in sides.items()
+            **_counts({name: rows.any(axis=0) for name, rows in equal.items()}),
+            "mirrored": _counts({name: ~plain & mirror for name, (plain, mirror) in equal.items()}),
         }
     }
-    for space in ("features", "pixels"):
-        points = {
-            name: side and (side.features if space == "features" else side.as_pixels())
-            for name, side in {**sides, "training": training}.items()
+    for space in SPACES:
+        near = {
+            name: _nearness(views, training, space, device, reporter)
+            for name, views in sides.items()
         }
-        medians, close = {"held_out": None}, {"judged": None, "held_out": None}
-        relative: dict[str, np.ndarray] = {}
-        for name in ("held_out", "judged"):
-            if points[name] is None:
-                continue
-            count = min(NEIGHBOURS, len(training.images))
-            distances, indices = nearest(
-                points[name], points["training"], count, device=device, reporter=reporter
-            )
-            scale = np.maximum(distances.mean(axis=1), np.finfo(np.float64).tiny)
-            relative[name] = distances[:, 0] / scale
-            medians[name] = float(np.median(distances[:, 0]))
+        close = {}
         if held_out is not None:
-            limit = np.quantile(relative["held_out"], QUANTILE)
-            close = {name: int((values < limit).sum()) for name, values in relative.items()}
-        order = np.argsort(relative["judged"], kind="stable")[:SHOWN]
-        closest = [
-            {"image": int(i), "training": int(indices[i, 0]), "distance": float(distances[i, 0])}
-            for i in order
-        ]
-        found[space] = {"median": medians, "close": close, "closest": closest}
+            limit = close_limit(near["held_out"].relative)
+            close = {name: side.relative <= limit for name, side in near.items()}
+        ours = near["judged"]
+        found[space] = {
+            "median": {"held_out": None}
+            | {name: float(np.median(side.distances)) for name, side in near.items()},
+            "close": _counts(close),
+            "mirrored": _counts({name: rows & near[name].mirrored for name, rows in close.items()}),
+            "closest": [
+                {
+                    "image": int(i),
+                    "training": int(ours.training[i]),
+                    "distance": float(ours.distances[i]),
+                    "mirrored": bool(ours.mirrored[i]),
+                }
+                for i in np.argsort(ours.relative, kind="stable")[:SHOWN]
+            ],
+        }
     return found
 
 
-def duplicates(found: Neighbourhoods, judged: torch.Tensor, real: torch.Tensor) -> dict:
-    """How often images repeat another one, and how often as many real images do.
-
-    An image counts as close to another when it is nearer than the real images' 1 % quantile of
-    the distance to the nearest other one, in the feature space.
-
-    Args:
-        found: neighbourhoods of both sets' features.
-        judged: uint8 [M, 3, H, W], in the order of the features.
-        real: uint8 [N, 3, H, W].
-
-    Returns:
-        `count` of images a side, `identical` (images less different ones) and `close`, each
-        `{"judged", "real"}`.
-    """
-    sides = {"judged": judged, "real": real}
-    limit = np.quantile(found.real_nearest, QUANTILE)
-    return {
-        "count": {name: len(images) for name, images in sides.items()},
-        "identical": {
-            name: len(images) - len({_content(image) for image in images})
-            for name, images in sides.items()
-        },
-        "close": {
-            "judged": int((found.fake_nearest < limit).sum()),
-            "real": int((found.real_nearest < limit).sum()),
-        },
-    }
+def _counts(rows: dict[str, np.ndarray]) -> dict[str, int | None]:
+    """How many are true on each side; None for a side that is not there."""
+    return {"judged": None, "held_out": None} | {side: int(of.sum()) for side, of in rows.items()}
 
 
-def _content(image: torch.Tensor) -> bytes:
-    return image.numpy().tobytes()
+def _nearness(
+    views: tuple[Seen, Seen], training: Seen, space: str, device: torch.device, reporter: Reporter
+) -> Nearness:
+    count = min(NEIGHBOURS, len(training.images))
+    found = [
+        nearest(view.points(space), training.points(space), count, device=device, reporter=reporter)
+        for view in views
+    ]
+    distances, indices = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+    order = np.argsort(distances, axis=1, kind="stable")[:, :count]
+    distances = np.take_along_axis(distances, order, axis=1)
+    scale = np.maximum(distances.mean(axis=1), np.finfo(np.float64).tiny)
+    return Nearness(
+        distances=distances[:, 0],
+        relative=distances[:, 0] / scale,
+        training=np.take_along_axis(indices, order[:, :1], axis=1)[:, 0],
+        mirrored=order[:, 0] >= count,
+    )
+
+
+def close_limit(real: np.ndarray) -> np.ndarray:
+    """The distance [...] that one in 100 real images is not beyond; theirs are [N, ...]."""
+    rank = (len(real) - 1) // CLOSEST
+    return np.partition(real, rank, axis=0)[rank]

@@ -13,6 +13,7 @@ from gan_vkd.cache import mark_used, prune
 from gan_vkd.data.images import to_float
 from gan_vkd.distill.small_resnet import load_classifier
 from gan_vkd.errors import GanVkdError
+from gan_vkd.evaluation.content import content_sha256
 from gan_vkd.paths import cache_dir
 from gan_vkd.progress import Reporter
 from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
@@ -146,11 +147,6 @@ def _teacher(spec: str, weights: Path | None, device: torch.device) -> Extractor
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def content_sha256(images: torch.Tensor) -> str:
-    """The hash of uint8 images [N, 3, H, W], on the CPU."""
-    return hashlib.sha256(images.contiguous().numpy()).hexdigest()
 
 
 def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Reporter) -> Features:

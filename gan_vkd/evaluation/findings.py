@@ -1,10 +1,15 @@
 """What goes wrong in small-data GANs, said in words: the sentences under the table.
 
-A sentence appears where chance does not explain the figure: a test of one side at the level .001
-against real images (for classes at .001 over the number of classes).
+A sentence appears where chance does not explain the figure. Each has a probability of at most .001
+where the judged images are drawn like the real ones, independently of them and of each other (the
+real ones may resemble each other in any way): for classes and duplicates by relabelling, see
+`chance`; for copies, where an image counts or not whatever the other ones are, by Fisher's exact
+test. Of the classes in a sentence one in a thousand is expected to be named for nothing. A class
+without images is told as a fact, and so are images equal to training images where there are no
+held-out ones to compare with (ten in a few hundred).
 """
 
-from scipy.stats import binom, fisher_exact
+from scipy.stats import fisher_exact
 
 LEVEL = 0.001
 NAMED = 5  # classes named in a sentence
@@ -30,13 +35,7 @@ def _classes(classes: list[dict]) -> list[str]:
         sentences.append(
             f"{len(missing)} of {len(classes)} classes have no image: {_names(missing)}."
         )
-    level = LEVEL / max(1, len(classes))
-    low = [
-        c
-        for c in classes
-        if c["coverage"] is not None
-        and binom.cdf(round(c["coverage"] * c["real"]), c["real"], c["expected_coverage"]) < level
-    ]
+    low = [c for c in classes if c["coverage_q"] is not None and c["coverage_q"] <= LEVEL]
     if low:
         halved = sum(c["coverage"] < c["expected_coverage"] / 2 for c in low)
         low.sort(key=lambda c: c["coverage"])
@@ -45,7 +44,11 @@ def _classes(classes: list[dict]) -> list[str]:
             f"{len(low)} of {len(classes)} classes are covered less than chance allows, {halved} "
             f"of them less than half as well as by real images; lowest: {named}."
         )
-    alike = [c for c in classes if c["variety"] is not None and c["variety"] < 0.5]
+    alike = [
+        c
+        for c in classes
+        if c["variety"] is not None and c["variety"] < 0.5 and c["variety_q"] <= LEVEL
+    ]
     if alike:
         alike.sort(key=lambda c: c["variety"])
         named = _names([f"{c['name']} ({c['variety']:.2f})" for c in alike])
@@ -61,27 +64,33 @@ def _copies(copies: dict, protocol: dict, extractor: str) -> list[str]:
     own = protocol["training"] != protocol["reference"]
     original = "training image" if own else "reference image"
     held_out = protocol["unseen_count"]
+
+    def more(found: dict, level: float) -> bool:
+        """Whether more are found among the judged images than among held-out ones."""
+        other, of = (found["held_out"], held_out) if held_out else (0, count)
+        table = [[found["judged"], count - found["judged"]], [other, of - other]]
+        return fisher_exact(table, alternative="greater").pvalue <= level
+
     identical = copies["identical"]
-    if _more(identical["judged"], count, identical["held_out"] or 0, held_out or count):
+    if more(identical, LEVEL):
+        mirrored = identical["mirrored"]["judged"]
+        kind = f" or its mirror image pixel by pixel, {mirrored:,} of them mirrored"
         beside = f" ({identical['held_out']} of {held_out:,} held-out images do)" * bool(held_out)
         sentences.append(
-            f"{identical['judged']:,} of {count:,} images equal a {original} pixel by pixel"
-            f"{beside}."
+            f"{identical['judged']:,} of {count:,} images equal a {original}"
+            f"{kind if mirrored else ' pixel by pixel'}{beside}."
         )
     spaces = {"features": f"{extractor}'s features", "pixels": "pixels"}
-    close = {
-        words: copies[space]["close"]["judged"] / count
+    shares = [
+        f"{copies[space]['close']['judged'] / count:.1%} (by {words}, "
+        f"{copies[space]['mirrored']['judged'] / count:.1%} mirrored)"
         for space, words in spaces.items()
-        if held_out
-        and _more(
-            copies[space]["close"]["judged"], count, copies[space]["close"]["held_out"], held_out
-        )
-    }
-    if close:
-        shares = " and ".join(f"{share:.1%} (by {words})" for words, share in close.items())
+        if held_out and more(copies[space]["close"], LEVEL / len(spaces))
+    ]
+    if shares:
         sentences.append(
-            f"{original.capitalize()}s are repeated: {shares} of the images are as close to one of "
-            "them as the closest 1 % of held-out images."
+            f"{original.capitalize()}s are repeated: {' and '.join(shares)} of the images are as "
+            "close to one of them or its mirror image as the closest 1 % of held-out images."
         )
     return sentences
 
@@ -89,23 +98,17 @@ def _copies(copies: dict, protocol: dict, extractor: str) -> list[str]:
 def _duplicates(found: dict) -> list[str]:
     sentences = []
     judged, real = found["count"]["judged"], found["count"]["real"]
-    if _more(found["identical"]["judged"], judged, found["identical"]["real"], real):
+    if found["p"]["identical"] <= LEVEL:
         sentences.append(
             f"{found['identical']['judged']:,} of {judged:,} images repeat another one pixel by "
             f"pixel ({found['identical']['real']:,} of {real:,} real images do)."
         )
-    if _more(found["close"]["judged"], judged, found["close"]["real"], real):
+    if found["p"]["close"] <= LEVEL:
         sentences.append(
             f"Images are too alike: {found['close']['judged'] / judged:.1%} are as close to "
             "another one as the closest 1 % of real images."
         )
     return sentences
-
-
-def _more(count: int, total: int, other: int, other_total: int) -> bool:
-    """Whether `count` of `total` is more than `other` of `other_total`, beyond chance."""
-    table = [[count, total - count], [other, other_total - other]]
-    return fisher_exact(table, alternative="greater").pvalue < LEVEL
 
 
 def _names(names: list[str]) -> str:

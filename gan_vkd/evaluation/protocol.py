@@ -1,15 +1,18 @@
 """The evaluation protocol: which images are compared with which, and what is written down."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 
 import torch
 
 from gan_vkd.data.images import ImageSet
 from gan_vkd.data.subsets import balanced_draw
+from gan_vkd.evaluation.chance import NEAREST, Pool
 from gan_vkd.evaluation.classes import across_classes, same_classes, within_classes
-from gan_vkd.evaluation.copies import Seen, copies_of_training, duplicates
-from gan_vkd.evaluation.features import Extractor, Features, content_sha256, extract
+from gan_vkd.evaluation.content import content_sha256, digests
+from gan_vkd.evaluation.copies import Seen, copies_of_training
+from gan_vkd.evaluation.duplicates import duplicates
+from gan_vkd.evaluation.features import Extractor, Features, extract
 from gan_vkd.evaluation.findings import findings
 from gan_vkd.evaluation.metrics import (
     INCEPTION_SPLITS,
@@ -106,6 +109,10 @@ def evaluate(
     def look_at(images: ImageSet, what: str) -> _Side:
         return _Side(images, extract(extractor, images.images, what, reporter))
 
+    def both_ways(side: _Side, what: str) -> tuple[Seen, Seen]:
+        mirrored = replace(side.images, images=side.images.images.flip(-1))
+        return side.as_seen(), look_at(mirrored, f"mirrored {what}").as_seen()
+
     def measure(side: _Side, what: str) -> tuple[dict, Neighbourhoods]:
         count = min(len(side.images), len(real.reference))
         reporter.say(
@@ -137,12 +144,20 @@ def evaluate(
 
     # 2. Classes.
     labels = same_classes(judged, real.reference)
-    drawn = reference.draw(compared)
+    drawn, judged_drawn = reference.draw(compared), ours.draw(compared)
+    pool = Pool.of(
+        drawn.as_seen().features,
+        judged_drawn.as_seen().features,
+        max(NEAREST, nearest_k),
+        SEED,
+        device=extractor.device,
+        reporter=reporter,
+    )
     if len(real.reference.class_names) < 2:
         classes = []
     elif labels is None:
         names = real.reference.class_names
-        classes = across_classes(found, drawn.images.labels, names)
+        classes = across_classes(found, pool, drawn.images.labels, names)
     else:
         classes = within_classes(
             ours.as_seen().features,
@@ -158,9 +173,9 @@ def evaluate(
     training = _within(real.training, reference) or look_at(real.training, "training images")
     unseen = cut(real.unseen, len(judged))
     copies = copies_of_training(
-        ours.as_seen(),
+        both_ways(ours, "images"),
         training.as_seen(),
-        None if unseen is None else look_at(unseen, "unseen images").as_seen(),
+        None if unseen is None else both_ways(look_at(unseen, "unseen images"), "unseen images"),
         device=extractor.device,
         reporter=reporter,
     )
@@ -199,7 +214,7 @@ def evaluate(
         "held_out": yardstick,
         "classes": [asdict(figures) for figures in classes],
         "copies": copies,
-        "duplicates": duplicates(found, ours.draw(compared).images.images, drawn.images.images),
+        "duplicates": duplicates(pool, judged_drawn.images.images, drawn.images.images),
     }
     return {**result, "findings": findings(result)}
 
@@ -213,6 +228,6 @@ def cut(images: ImageSet | None, count: int) -> ImageSet | None:
 
 def _within(images: ImageSet, side: _Side) -> _Side | None:
     """`images` as a part of `side`, whose features are known; None where they are not in it."""
-    rows = {image.numpy().tobytes(): row for row, image in enumerate(side.images.images)}
-    found = [rows.get(image.numpy().tobytes()) for image in images.images]
+    rows = {content: row for row, content in enumerate(digests(side.images.images))}
+    found = [rows.get(content) for content in digests(images.images)]
     return None if None in found else _Side(images, side.seen[torch.tensor(found)])

@@ -1,5 +1,7 @@
+import os
 import shutil
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -7,9 +9,10 @@ import pytest
 import torch
 
 from gan_vkd.data import folder
-from gan_vkd.data.folder import find_layout, load_folder
+from gan_vkd.data.folder import load_folder
 from gan_vkd.errors import GanVkdError
 from gan_vkd.progress import QUIET, Reporter
+from gan_vkd.tensors import read_tensors, write_tensors
 
 
 def load(root: Path, reporter: Reporter = QUIET, skip_bad: bool = False):
@@ -28,11 +31,6 @@ def test_class_folders_flat_and_nested(make_folder):
     flat = load(make_folder({".": 3}, name="2"))
     assert flat.train.class_names == ("images",)
     assert flat.test is None
-
-
-def test_wrapping_folders_are_looked_through():
-    paths = ["set/train/a/1.png", "set/test/a/2.png"]
-    assert set(find_layout(Path("x"), paths).splits) == {"train", "test"}
 
 
 def test_hidden_files_and_other_files_do_not_count(make_folder):
@@ -101,11 +99,73 @@ def test_second_load_comes_from_the_cache_until_a_file_changes(make_folder, monk
 def test_a_damaged_cache_is_rebuilt(make_folder, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
     root = make_folder({"a": 3})
-    first = load(root)
+    images = load(root).train.images.clone()  # what is loaded is the entry itself, mapped
     (entry,) = (tmp_path / "own").rglob("*.safetensors")
     entry.write_bytes(entry.read_bytes()[:100])
-    assert torch.equal(load(root).train.images, first.train.images)
+    assert torch.equal(load(root).train.images, images)
     assert entry.stat().st_size > 100
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors: {"train_images": tensors["train_images"][:, :, :8, :8].contiguous()},
+        lambda tensors: {name: tensor[:2].clone() for name, tensor in tensors.items()},
+        lambda tensors: {"train_images": tensors["train_images"].float()},
+        lambda tensors: {"train_labels": tensors["train_labels"] + 1},
+        lambda tensors: {f"test_{name[6:]}": tensor.clone() for name, tensor in tensors.items()},
+    ],
+    ids=["another size", "fewer images", "no bytes", "another class", "another split"],
+)
+def test_a_cache_that_holds_something_else_is_rebuilt(change, make_folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    root = make_folder({"a": 3})
+    images = load(root).train.images
+    (entry,) = (tmp_path / "own").rglob("*.safetensors")
+    tensors, header = read_tensors(entry)
+    write_tensors(entry, tensors | change(tensors), header)
+    again = load(root)
+    assert torch.equal(again.train.images, images)
+    assert again.train.labels.tolist() == [0, 0, 0]
+    assert again.test is None
+
+
+def test_writing_into_images_leaves_the_cache_as_it_is(make_folder):
+    root = make_folder({"a": 3})
+    first = load(root).train.images
+    whole = first.clone()
+    first.zero_()
+    assert torch.equal(load(root).train.images, whole)
+
+
+def test_files_are_decoded_only_a_little_ahead(make_folder, monkeypatch):
+    """What is decoded and not yet in its place takes memory beside the images."""
+    root = make_folder({"a": 200})
+    decoded, real_decode = [], folder.decode
+    monkeypatch.setattr(folder, "decode", lambda *args: decoded.append(1) or real_decode(*args))
+    monkeypatch.setattr(folder, "AHEAD", 1)
+
+    class Slow(Reporter):
+        def track(self, items, description, total):
+            yield next(items)
+            time.sleep(0.5)
+            assert len(decoded) <= 1 + os.cpu_count()
+            yield from items
+
+    assert len(load(root, Slow(quiet=True)).train) == 200
+
+
+def test_more_images_than_there_is_memory_are_one_clear_line(make_folder):
+    with pytest.raises(GanVkdError, match="3 images of 16777216x16777216 pixels need") as error:
+        load_folder(make_folder({"a": 3}), 2**24, skip_bad=False, reporter=QUIET)
+    assert "GiB" in str(error.value)
+
+
+def test_what_is_in_neither_split_is_left_out_aloud(make_folder, capsys):
+    root = make_folder({"train/a": 2, "test/a": 1, "val/a": 3, "notes": 1})
+    dataset = load(root, Reporter())
+    assert (len(dataset.train), len(dataset.test)) == (2, 1)
+    assert "left out 4 images that are in neither split" in capsys.readouterr().err
 
 
 def test_interrupted_reading_leaves_no_cache_entry(make_folder, monkeypatch, tmp_path):

@@ -67,6 +67,13 @@ def test_a_test_split_of_a_few_images_does_not_serve():
     assert (len(data.held_out), data.held_out_origin) == (20, "training images outside the subset")
 
 
+def test_a_whole_set_with_a_test_split_is_not_copied():
+    dataset = Dataset("x", image_set(20, 20), image_set(5, 5))
+    data = split_training(dataset, 1.0, "balanced", 0)
+    assert data.train is dataset.train
+    assert data.held_out is dataset.test
+
+
 def test_held_out_are_the_images_outside_the_subset():
     dataset = Dataset("x", image_set(100, 100), None)
     data = split_training(dataset, 0.5, "balanced", 0)

@@ -3,7 +3,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import comb
 
-from gan_vkd.evaluation import compute_clipped, neighbours
+from gan_vkd.evaluation import compute_clipped, distances
 from gan_vkd.evaluation.clipped import expected_clipped_hits
 
 
@@ -58,7 +58,7 @@ SETS = {
 @pytest.mark.parametrize("k", [1, 2, 5])
 @pytest.mark.parametrize("chunk", [32, 2048])
 def test_equal_to_the_definition(name, k, chunk, monkeypatch):
-    monkeypatch.setattr(neighbours, "CHUNK", chunk)
+    monkeypatch.setattr(distances, "CHUNK", chunk)
     real, fake = SETS[name]
     assert compute_clipped(real, fake, k) == pytest.approx(by_definition(real, fake, k), abs=1e-9)
 

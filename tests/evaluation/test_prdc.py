@@ -6,7 +6,7 @@ import prdc
 import pytest
 from scipy.spatial.distance import cdist
 
-from gan_vkd.evaluation import compute_prdc, neighbours
+from gan_vkd.evaluation import compute_prdc, distances
 from gan_vkd.evaluation.prdc import expected_coverage
 
 
@@ -56,7 +56,7 @@ SETS = {
 @pytest.mark.parametrize("k", [1, 2, 5])
 @pytest.mark.parametrize("chunk", [32, 2048])
 def test_equal_to_the_authors_package(name, k, chunk, monkeypatch):
-    monkeypatch.setattr(neighbours, "CHUNK", chunk)
+    monkeypatch.setattr(distances, "CHUNK", chunk)
     real, fake = SETS[name]
     found = compute_prdc(real, fake, nearest_k=k)
     expected = (

@@ -53,9 +53,9 @@ class ConditionalBatchNorm(nn.Module):
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """[B, C, H, W] and int64 [B] → [B, C, H, W], of x's type (bf16 under autocast)."""
-        gain, bias = 1 + self.gain(labels), self.bias(labels)
-        gain, bias = (each.to(x.dtype)[:, :, None, None] for each in (gain, bias))
-        return self.norm(x) * gain + bias
+        gain = 1 + self.gain(labels)[:, :, None, None]
+        bias = self.bias(labels)[:, :, None, None]
+        return self.norm(x) * gain.to(x.dtype) + bias.to(x.dtype)
 
 
 def upsample(x: torch.Tensor) -> torch.Tensor:
