@@ -77,6 +77,11 @@ RECIPES = {
     "an unknown group": b"discriminator: {channels: 8}",
     "an unknown field": b"gan: {chanels: 8}",
     "a group that is none": b"gan: 8",
+    "a term that is none": b"terms: {lecan: {}}",
+    "a term without fields": b"terms: {lecam: 3}",
+    "a list for a term": b"terms: {? [1] : {}}",
+    "a list for a method": b"distill: {method: [1]}",
+    "a number for the distillation": b"distill: 3",
     "null for a group": b"gan:",
     "escapes in a name": b'"\\e[31mred": {}',
 }
@@ -84,13 +89,13 @@ RECIPES = {
 
 def recipe_fields() -> Iterator[Case]:
     """Every field with values that are none of its kind."""
-    for group, info in Recipe.model_fields.items():
-        for field, details in info.annotation.model_fields.items():
+    for group, fields in Recipe.fields_of_groups().items():
+        for field, details in fields.items():
             default = details.default
             wrong: tuple = ("{a: 1}", "[[1]]")
             if isinstance(default, bool):
                 wrong += ("maybe", "3")
-            elif isinstance(default, (int, float)):
+            elif isinstance(default, (int, float)) or field in ("ratio", "weight"):
                 wrong += ("many", "-1", ".nan", ".inf", "1" + "0" * 40, "true")
             elif field.endswith("widths"):
                 wrong += ("many", "[0]", "[-4, 4, 4]", "[.inf, 4, 4]")

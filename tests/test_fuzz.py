@@ -11,6 +11,7 @@ from malformed import encoded, generator, joined, parts, zipped
 
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.layers import dump, read_config, resolve
+from gan_vkd.config.registry import TERMS
 from gan_vkd.engine.checkpoints import Checkpoints
 from gan_vkd.engine.run_dir import RunDir
 from gan_vkd.terminal import printable
@@ -32,7 +33,8 @@ trees = st.recursive(
     ),
     max_leaves=8,
 )
-FIELDS = {name: sorted(info.annotation.model_fields) for name, info in Recipe.model_fields.items()}
+FIELDS = {name: sorted(fields) for name, fields in Recipe.fields_of_groups().items()}
+FIELDS["terms"] = list(TERMS)
 recipes = st.fixed_dictionaries(
     {},
     optional={

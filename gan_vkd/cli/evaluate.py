@@ -129,7 +129,8 @@ def _compare(first: Path, second: Path, json_file: str | None, quiet: bool) -> N
     if json_file not in (None, "-"):
         with replacing(Path(json_file)) as temporary:
             temporary.write_text(text)
-    _show(comparison_table(compared), [], text, json_file, quiet)
+    said = [compared["warning"]] if compared["warning"] else []
+    _show(comparison_table(compared), said, text, json_file, quiet)
 
 
 def _refuse_others(context: click.Context) -> None:

@@ -12,6 +12,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, LOSSES, TERMS, Registry
@@ -195,6 +196,15 @@ class Recipe(Group):
     )
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+
+    @classmethod
+    def fields_of_groups(cls) -> dict[str, dict[str, FieldInfo]]:
+        """Every group's fields by name: of `distill` those of all methods, of `terms` none."""
+        groups = {name: info.annotation for name, info in cls.model_fields.items()}
+        groups = {name: getattr(group, "model_fields", {}) for name, group in groups.items()}
+        methods = [DISTILLATIONS[name].Settings.model_fields for name in DISTILLATIONS]
+        groups["distill"] = {name: info for fields in methods for name, info in fields.items()}
+        return groups
 
     @model_validator(mode="after")
     def _widths_fit(self) -> "Recipe":

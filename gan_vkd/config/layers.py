@@ -185,17 +185,8 @@ def _explain(problem: dict) -> str:
 
 
 def _known_fields() -> list[str]:
-    groups = {
-        name: info.annotation.model_fields
-        for name, info in Recipe.model_fields.items()
-        if name not in ("distill", "terms")
-    }
-    groups["distill"] = {
-        field: info
-        for method in DISTILLATIONS
-        for field, info in DISTILLATIONS[method].Settings.model_fields.items()
-    }
-    return [*Recipe.model_fields, *(f"{g}.{f}" for g, fields in groups.items() for f in fields)]
+    groups = Recipe.fields_of_groups()
+    return [*groups, *(f"{g}.{f}" for g, fields in groups.items() for f in fields)]
 
 
 def dump(recipe: Recipe) -> str:

@@ -49,7 +49,7 @@ class Registry:
         Raises:
             ValueError: with the nearest known name.
         """
-        if name not in self.entries:
+        if not isinstance(name, str) or name not in self.entries:
             close = difflib.get_close_matches(str(name), self.entries, n=1)
             known = f"did you mean {close[0]}?" if close else f"known: {', '.join(self) or 'none'}"
             raise ValueError(f"no {self.kind} is called {name!r}; {known}")

@@ -225,9 +225,9 @@ class WhitenDataset(FullPrecision):
         return fitted
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """[B, dt] → [B, rank]; mean squared entry 1 over the fitted images."""
+        """[B, dt] → [B, rank], of the statistics' type; mean squared entry 1 over the fitted."""
         with torch.autocast(features.device.type, enabled=False):
-            return (at_least_float32(features) - self.mean) @ self.whitener
+            return (features.to(self.mean.dtype) - self.mean) @ self.whitener
 
 
 NORMALISATIONS = {

@@ -2,13 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.metrics import Metric, as_json
 
 # What two results may differ in and still be compared.
-OWN = ("judged", "checkpoint", "latent_seed", "training", "training_count", "versions")
+OWN = ("judged", "run", "checkpoint", "latent_seed", "training", "training_count", "versions")
 OWN += ("extractor_is_the_teacher", "unseen", "unseen_count", "held_out", "reference", "intervals")
+
+INTERVALS = "95 %, of the sampling of images against this reference, not of the training seed"
+INDEPENDENT = "samples taken as independent"
+PAIRED = (
+    "samples of one latent seed: as if independent, which those of unrelated generators are; too "
+    "wide for related ones, such as checkpoints of one run, whose samples are alike pair by pair"
+)
 
 
 def newest_result(run: Path) -> Path | None:
@@ -41,16 +49,22 @@ def read_result(path: Path) -> dict:
 def compare(first: Path, second: Path) -> dict:
     """The second result's figures less the first one's.
 
-    Two generators' samples are drawn independently, so a difference's variance is the sum of
-    both. Only the sampling of images is in it, not the training seed.
+    An interval is for fresh samples of both sides against the same real images, which are held
+    fixed; the training seed is not in it. The variance of a difference is taken as the sum of both,
+    which assumes samples drawn independently. Under one latent seed sample i of both comes from one
+    latent: what unrelated generators make of it is as good as independent, but related ones
+    (checkpoints of one run, runs from one initialisation) make alike images of it. Their errors
+    have much in common, the difference varies less than the sum says, and the interval is too wide.
+    `tests/evaluation/test_compare.py` measures both.
 
     Args:
         first: a JSON file, or a run with one.
         second: the same.
 
     Returns:
-        `extractor`, `files`, and `metrics`: for each metric `first`, `second` and `difference`,
-        as in results; no interval where one of the two has none.
+        `extractor`, `files`, `intervals`, what they cover and assume, `warning` where both are of
+        one run under one latent seed, and `metrics`: for each metric `first`, `second` and
+        `difference`, as in results; no interval where one of the two has none.
 
     Raises:
         GanVkdError: no results, or of two protocols.
@@ -68,11 +82,30 @@ def compare(first: Path, second: Path) -> dict:
                 width = (((a.high - a.low) / 2) ** 2 + ((b.high - b.low) / 2) ** 2) ** 0.5
                 difference = Metric(change, change - width, change + width)
         compared[name] = as_json({"first": a, "second": b, "difference": difference})
+    paired = _common(one, other, "latent_seed")
     return {
         "extractor": one["extractor"],
         "files": {"first": str(first), "second": str(second)},
+        "intervals": f"{INTERVALS}; {INDEPENDENT if paired is None else PAIRED}",
+        "warning": None if paired is None else _one_run(one, other, paired),
         "metrics": compared,
     }
+
+
+def _common(one: dict, other: dict, key: str) -> Any:
+    """What both protocols say of `key`; None where they differ, or do not say."""
+    value = one["protocol"].get(key)
+    return value if value == other["protocol"].get(key) else None
+
+
+def _one_run(one: dict, other: dict, seed: int) -> str | None:
+    run = _common(one, other, "run")
+    if run is None:
+        return None
+    return (
+        f"Both are of {run}, judged with latent seed {seed}: the intervals of the differences are "
+        f"too wide. For right ones judge one of them anew, with --seed {seed + 1}."
+    )
 
 
 def _require_one_protocol(one: dict, other: dict, what: str) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
@@ -34,12 +35,14 @@ class Extractor:
         device: where it runs, and distances between features are computed.
         run: uint8 [B, 3, H, W] on any device → features [B, d] and, where it is a classifier, its
             scores [B, classes].
+        libraries: the packages whose code it runs, beside this one and torch.
     """
 
     name: str
     sha256: str
     device: torch.device
     run: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,13 @@ def _inception(path: Path, device: torch.device) -> Extractor:
         reason = " ".join(str(error).split())[:200]
         raise GanVkdError(f"{path}: not torch-fidelity's Inception weights ({reason})") from None
     network.to(device)
-    return Extractor(INCEPTION, _sha256(path), device, lambda images: network(images.to(device)))
+    return Extractor(
+        INCEPTION,
+        _sha256(path),
+        device,
+        lambda images: network(images.to(device)),
+        ("torch-fidelity",),
+    )
 
 
 def _teacher(spec: str, weights: Path | None, device: torch.device) -> Extractor:
@@ -142,6 +151,7 @@ def _teacher(spec: str, weights: Path | None, device: torch.device) -> Extractor
         digest.hexdigest(),
         device,
         lambda images: (teacher(to_float(images.to(device))), None),
+        ("torchvision", "timm"),
     )
 
 
@@ -152,8 +162,9 @@ def _sha256(path: Path) -> str:
 def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Reporter) -> Features:
     """The features of uint8 images [N, 3, H, W], from the cache where they were computed before.
 
-    The key is the content of the images and the extractor's weights, so nothing can be stale; a
-    damaged entry is computed again.
+    The key is all that features depend on: the content of the images, the extractor's weights, the
+    kind of device, the precision of its products, and the versions of the libraries. A damaged
+    entry is computed again.
 
     Args:
         extractor: what to run.
@@ -164,9 +175,12 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
     Raises:
         GanVkdError: features that are not finite.
     """
-    content = content_sha256(images)
-    key = f"{extractor.name} {extractor.sha256} {content} {tuple(images.shape)}"
-    digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+    key = {
+        "extractor": (extractor.name, extractor.sha256),
+        "images": (content_sha256(images), tuple(images.shape)),
+        "computed": _circumstances(extractor),
+    }
+    digest = hashlib.sha256(repr(key).encode()).hexdigest()[:32]
     entry = cache_dir() / "features" / f"{digest}.safetensors"
     if entry.exists():
         try:
@@ -187,6 +201,27 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
     except OSError as error:
         reporter.say(f"The feature cache {entry.parent} can't be written ({error})")
     return found
+
+
+def _circumstances(extractor: Extractor) -> dict:
+    """What else than weights and images can change a feature's last bits, or more."""
+    kind = extractor.device.type
+    return {
+        "device": kind,
+        "precision": _float32_precision(),
+        "autocast": torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind),
+        "versions": [(name, version(name)) for name in ("gan_vkd", "torch", *extractor.libraries)],
+    }
+
+
+def _float32_precision() -> list[str | bool]:
+    """What matrix products and convolutions of float32 are computed in, here and on a GPU."""
+    if not hasattr(torch.backends.cudnn, "conv"):  # torch before 2.9
+        return [torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32]
+    gpu, cpu = torch.backends.cudnn, torch.backends.mkldnn
+    return [
+        part.fp32_precision for part in (torch.backends.cuda.matmul, gpu.conv, cpu.matmul, cpu.conv)
+    ]
 
 
 @torch.no_grad()

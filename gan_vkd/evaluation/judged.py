@@ -117,6 +117,7 @@ def case_of_run(
     judged = ImageSet(torch.cat(pictures), labels, generator.class_names)
     origin = {
         "judged": "exported generator",
+        "run": run.resolve().name,
         "checkpoint": f"iteration {generator.card['iteration']}, "
         + generator.card.get("chosen", "the last one"),
         "latent_seed": seed,

@@ -79,7 +79,7 @@ def comparison_table(compared: dict) -> Table:
     files = compared["files"]
     table = Table(
         title=escape(printable(f"first: {files['first']}   second: {files['second']}")),
-        caption="±: 95 %, of the sampling of images, not of the training seed.",
+        caption=escape(f"±: {compared['intervals']}."),
     )
     table.add_column("metric")
     for column in ("first", "second", "difference"):

@@ -25,11 +25,11 @@ from gan_vkd.gan.draws import Draws, StepDraws
 from gan_vkd.gan.ema import average_of, update_average
 from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator, save_generator
 from gan_vkd.gan.networks.biggan import Discriminator, Generator
+from gan_vkd.gan.sampling import class_grid
 from gan_vkd.gan.steps import Game, Real, discriminator_loss, generator_loss
 from gan_vkd.gan.terms.term import Setting, Term
 from gan_vkd.progress import Reporter
 from gan_vkd.randomness import generator, seed_for
-from gan_vkd.gan.sampling import class_grid
 
 BETAS = (0.0, 0.999)  # of both Adams
 PROBE = 256  # images on which overfitting is measured, of each kind

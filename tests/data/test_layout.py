@@ -15,6 +15,7 @@ def test_wrapping_folders_are_looked_through():
     assert set(found.splits) == {"train", "test"}
     assert layout("set/more/a/1.png", "set/more/b/2.png").class_names == ("a", "b")
     assert layout("set/a/1.png").class_names == ("a",)
+    assert layout("set/train/a/deep/1.png").class_names == ("a",)
 
 
 def test_labels_follow_the_paths():
