@@ -55,7 +55,9 @@ def test_a_torch_that_cannot_tell_computes_in_fp32(mkldnn, monkeypatch):
     assert resolve_precision("auto", CPU) == "fp32"
 
 
-def test_auto_is_fp32_where_nothing_is_known():
+def test_auto_is_fp32_where_nothing_is_known(monkeypatch):
+    mkldnn = SimpleNamespace(_is_mkldnn_bf16_supported=lambda: True)  # the processor's answer
+    monkeypatch.setattr(torch.ops, "mkldnn", mkldnn)
     assert resolve_precision("auto", MPS) == "fp32"
 
 
