@@ -91,7 +91,10 @@ def test_clip_without_its_weights_says_what_to_do(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("spec", ["clip", "timm:regnety_160", "torchvision:resnet50"])
+LARGE = [pytest.param(spec, marks=pytest.mark.slow) for spec in ("clip", "timm:regnety_160")]
+
+
+@pytest.mark.parametrize("spec", ["torchvision:resnet50", *LARGE])
 def test_cifars_loop_trains_with_every_zoo(gan_vkd, shared_data, tmp_path, spec):
     """Real images, real architectures with random weights, cifar's loop with narrow networks."""
     import timm
