@@ -107,11 +107,12 @@ class Pool:
         Args:
             labels: a block, bool [n, B].
         """
-        found = np.full(labels.shape, np.inf)
-        for column in reversed(range(self.others.shape[1])):
-            alike = labels[self.others[:, column]] == labels
-            np.copyto(found, self.distances[:, column, None], where=alike)
-        return found
+        passed, unlike = np.zeros(labels.shape, np.int16), np.ones(labels.shape, bool)
+        for column in range(self.others.shape[1]):
+            unlike &= labels[self.others[:, column]] != labels
+            passed += unlike
+        distances = np.pad(self.distances, ((0, 0), (0, 1)), constant_values=np.inf)
+        return np.take_along_axis(distances, passed, axis=1)
 
 
 def p_value(scores: np.ndarray) -> float:
@@ -135,7 +136,7 @@ def q_values(scores: np.ndarray) -> np.ndarray:
         scores: [L, C], a column a class, the true labelling's row first.
 
     Returns:
-        [C], from 1 / L to 1; 1 for a class whose scores are all alike.
+        [C], at most 1.
     """
     spread = scores.std(axis=0)
     standard = (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, np.inf)

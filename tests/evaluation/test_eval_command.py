@@ -28,6 +28,7 @@ def test_a_run_is_judged_and_the_result_kept(gan_vkd, digits_run):
     assert written["extractor"] == "bundled-1"
     assert written["held_out"] is None  # digits have one split
     assert protocol["checkpoint"] == "iteration 12, the last one"
+    assert protocol["run"] == digits_run.name
     assert protocol["training_count"] == 1617
     assert protocol["unseen_count"] == 180  # a tenth that the run has set aside
     assert len(written["classes"]) == 10

@@ -1,5 +1,9 @@
 import subprocess
 import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -53,6 +57,56 @@ def test_features_come_once_in_order_and_by_content(counted):
         Extractor("counted", "1" * 64, extractor.device, extractor.run), images, "images", QUIET
     )
     assert len(calls) == 6
+
+
+@contextmanager
+def lower_precision():
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def updated(library: str):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "version", lambda name: "9.9" if name == library else version(name))
+        yield
+
+
+CHANGES = {
+    "precision": lower_precision,
+    "autocast": partial(torch.autocast, "cpu", torch.bfloat16),
+    **{library: partial(updated, library) for library in ("torch", "timm", "gan_vkd")},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_computed_otherwise_is_computed_anew(counted, change):
+    extractor, calls = replace(counted[0], libraries=("timm",)), counted[1]
+    extract(extractor, noise(3), "images", QUIET)
+    with CHANGES[change]():
+        extract(extractor, noise(3), "images", QUIET)
+        extract(extractor, noise(3), "images", QUIET)
+    assert calls == [3, 3]
+
+
+def test_another_kind_of_device_computes_anew(counted):
+    extractor, calls = counted
+    extract(extractor, noise(3), "images", QUIET)
+    extract(replace(extractor, device=torch.device("cuda:1")), noise(3), "images", QUIET)
+    extract(replace(extractor, device=torch.device("cuda:0")), noise(3), "images", QUIET)
+    assert calls == [3, 3]
+
+
+def test_precision_set_by_the_newer_interface_is_no_error(counted):
+    if not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("torch before 2.9 has no such interface")
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        extract(counted[0], noise(3), "images", QUIET)
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = "none"
 
 
 def test_a_cache_file_cut_short_is_computed_again(counted, tmp_path):

@@ -119,21 +119,37 @@ def test_ten_images_repeated(judge, clean):
     assert not any("are repeated" in s for s in said)
 
 
-def test_training_images_among_the_samples(judge, clean, photographs):
+def mirrored_copy(file: Path, to: Path) -> Path:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    Image.open(file).convert("RGB").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(to)
+    return to
+
+
+@pytest.mark.parametrize("mirrored", [0, 3])
+def test_training_images_among_the_samples(judge, clean, photographs, tmp_path, mirrored):
+    """Five of each class, of which the first `mirrored` are mirror images."""
     for files, training in zip(clean, photographs["train"], strict=True):
         files[:5] = training[:5]
+        for i in range(mirrored):
+            copy = tmp_path / "mirrored" / training[i].parent.name / f"{i}.png"
+            files[i] = mirrored_copy(training[i], copy)
     result = judge(clean)
     said = result["findings"]
-    assert any("100 of 1,000 images equal a reference image pixel by pixel" in s for s in said)
+    kind = " or its mirror image pixel by pixel, 60 of them mirrored" if mirrored else " pixel by"
+    assert any(f"100 of 1,000 images equal a reference image{kind}" in s for s in said)
     (repeated,) = [s for s in said if s.startswith("Reference images are repeated")]
     assert "bundled-1's features" in repeated
     assert "pixels" in repeated
-    closest = result["copies"]["pixels"]["closest"]
-    assert closest[0]["distance"] == 0
+    for space in ("features", "pixels"):
+        found = result["copies"][space]
+        assert found["mirrored"]["judged"] == pytest.approx(20 * mirrored, abs=10)
+        assert found["closest"][0]["distance"] == pytest.approx(0, abs=1e-4)
+    assert any(pair["mirrored"] for pair in found["closest"]) == bool(mirrored)
     assert not any("too alike" in s for s in said)
 
 
-def test_training_images_a_little_changed(judge, clean, photographs, tmp_path):
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_training_images_a_little_changed(judge, clean, photographs, tmp_path, mirrored):
     """No pixel is the same, but they are copies."""
     draws = np.random.default_rng(0)
     for label, (files, training) in enumerate(zip(clean, photographs["train"], strict=True)):
@@ -142,31 +158,32 @@ def test_training_images_a_little_changed(judge, clean, photographs, tmp_path):
             changed = tmp_path / "changed" / files[i].parent.name / f"{label}-{i}.png"
             changed.parent.mkdir(parents=True, exist_ok=True)
             noise = draws.integers(-6, 7, pixels.shape)
+            pixels = pixels[:, :: -1 if mirrored else 1]
             Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8)).save(changed)
             files[i] = changed
     said = judge(clean)["findings"]
-    assert any(s.startswith("Reference images are repeated") for s in said)
+    (repeated,) = [s for s in said if s.startswith("Reference images are repeated")]
+    assert ("(by pixels, 0.0% mirrored)" in repeated) != mirrored
     assert not any("equal a reference image" in s for s in said)
 
 
 def test_without_held_out_images_only_equal_ones_are_told():
     """No yardstick, no claim about nearness."""
-    close = {"median": {}, "close": {"judged": None, "held_out": None}, "closest": []}
+    unknown = {"judged": None, "held_out": None}
+    close = {"median": {}, "close": unknown, "mirrored": unknown, "closest": []}
+    identical = {"judged": 0, "held_out": None, "mirrored": {"judged": 0, "held_out": None}}
     result = {
         "extractor": "bundled-1",
         "protocol": {"judged_count": 100, "unseen_count": 0, "training": "x", "reference": "y"},
         "classes": [],
-        "copies": {
-            "identical": {"judged": 0, "held_out": None},
-            "features": close,
-            "pixels": close,
-        },
+        "copies": {"identical": identical, "features": close, "pixels": close},
         "duplicates": {
             "count": {"judged": 100, "real": 100},
             "identical": {"judged": 0, "real": 0},
             "close": {"judged": 1, "real": 1},
+            "p": {"identical": 1.0, "close": 1.0},
         },
     }
     assert findings(result) == []
-    result["copies"]["identical"]["judged"] = 60
+    identical["judged"] = 60
     assert findings(result) == ["60 of 100 images equal a training image pixel by pixel."]
