@@ -134,7 +134,7 @@ MUTANTS = [
     Mutant("whitened targets have another scale", NORMALISE, "whitened * mean_square.rsqrt()", "whitened"),
     Mutant("weak directions are kept", NORMALISE, "kept = values > CUT * mean", "kept = values > -1"),
     Mutant("the trailing directions in place of the leading ones", NORMALISE, "slice(len(values) - rank, None)", "slice(0, rank)"),
-    Mutant("whiten-dataset forgets the mean", NORMALISE, "(features.float() - self.mean)", "features.float()"),
+    Mutant("whiten-dataset forgets the mean", NORMALISE, "(features.to(self.mean.dtype) - self.mean)", "features.to(self.mean.dtype)"),
     # The projection
     Mutant("P's gradient is not made tangent", PROJECTION, "return None, _tangent(*ctx.saved_tensors, gradient)", "return None, gradient"),
     Mutant("the tangent part has the wrong sign", PROJECTION, "direction - frame @", "direction + frame @"),
