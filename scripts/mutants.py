@@ -163,7 +163,7 @@ MUTANTS = [
     # The export
     Mutant("spectral norm is not folded", EXPORT, "raw / sigma", "raw"),
     Mutant("batch-norm statistics of one batch", EXPORT, "norm.momentum = None", "norm.momentum = 1.0"),
-    Mutant("statistics without the classes' proportions", EXPORT, "weights = class_counts.double().cpu()", "weights = (torch.arange(len(class_counts)) == 0).double()"),
+    Mutant("statistics without the classes' proportions", EXPORT, "weights = class_counts.cpu().double()", "weights = (torch.arange(len(class_counts)) == 0).double()"),
     Mutant("statistics are not estimated anew", EXPORT, "    estimate_statistics(network, class_counts)\n", ""),
     Mutant("samples depend on their place in the batch", EXPORT, 'generator(seed, "latent", int(i))', 'generator(seed, "latent", int(i) % 2)'),
 ]  # fmt: skip

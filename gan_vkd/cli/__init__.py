@@ -1,5 +1,8 @@
 """The commands: parse, check, call one function each. Heavy imports wait until they are needed."""
 
+import io
+import sys
+
 import click
 
 from gan_vkd import __version__
@@ -21,7 +24,10 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script."""
+    """The console script. What a terminal can't show is written as an escape, not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     cli(prog_name="gan-vkd")
 
 

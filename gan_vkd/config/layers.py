@@ -52,7 +52,7 @@ def read_yaml(text: str, where: str) -> Any:
 
 def preset_layer(name: str) -> dict:
     """A preset's settings, as they stand in the package's YAML file."""
-    text = files("gan_vkd").joinpath("presets", f"{name}.yaml").read_text()
+    text = files("gan_vkd").joinpath("presets", f"{name}.yaml").read_text(encoding="utf-8")
     return read_yaml(text, f"--preset {name}")
 
 

@@ -50,7 +50,7 @@ def create_run_dir(name: str, config: str, wanted: Path | None) -> Path:
 def write_config(run: Path, config: str) -> None:
     """Write the run's complete recipe, YAML."""
     with replacing(run / "config.yaml") as temporary:
-        temporary.write_text(config)
+        temporary.write_text(config, encoding="utf-8")
 
 
 def _named(path: Path) -> Path:

@@ -14,6 +14,7 @@ from torch import nn
 
 from gan_vkd.data.images import to_uint8
 from gan_vkd.data.subsets import proportional_counts
+from gan_vkd.device import to_float64
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.networks.biggan import Generator, flat_widths
 from gan_vkd.randomness import generator
@@ -168,7 +169,7 @@ def fold_spectral_norm(network: Generator) -> Generator:
         prefix = layer.removesuffix(".parametrizations.weight.original")
         raw = state.pop(layer)
         del state[f"{prefix}.parametrizations.weight.0.u"]
-        sigma = torch.linalg.matrix_norm(raw.flatten(1).double(), 2)
+        sigma = torch.linalg.matrix_norm(to_float64(raw.flatten(1)), 2).to(raw.device)
         state[f"{prefix}.weight"] = raw / sigma
     with torch.device("meta"):  # neither memory nor random numbers for weights that are replaced
         folded = Generator(**network.shape, spectral_norm=False)
@@ -185,7 +186,7 @@ def estimate_statistics(network: Generator, class_counts: torch.Tensor) -> None:
         norm.momentum = None  # a plain average over the batches
     device = next(network.parameters()).device
     network.train()
-    weights = class_counts.double().cpu()
+    weights = class_counts.cpu().double()
     for batch in range(STATISTICS_BATCHES):
         draws = generator("statistics", batch)
         z = torch.randn(STATISTICS_BATCH, network.shape["z_dim"], generator=draws)

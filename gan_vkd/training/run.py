@@ -88,6 +88,7 @@ def run_training(
         data = split_training(
             dataset, settings.subset, settings.subset_draw, seed, settings.validation
         )
+        del dataset  # what the split left out is not kept in memory
         judge = None if dry_run else make_judge(recipe, data, device, reporter)
         data = replace(data, train=_place(data.train, device))
         view = None
