@@ -37,7 +37,7 @@ AUGMENT = ("gan_vkd/gan/augment/diffaugment.py", ["tests/gan/augment"])
 BATCHES = ("gan_vkd/data/batches.py", ["tests/data/test_batches.py", "tests/gan/augment"])
 AVERAGE = ("gan_vkd/gan/ema.py", ["tests/gan/test_ema.py"])
 EXPORT = ("gan_vkd/gan/exported.py", ["tests/gan/test_exported.py"])
-PLAYERS = ("gan_vkd/engine/players.py", TASK[1])
+PLAYERS = ("gan_vkd/engine/players.py", ["tests/engine/test_players.py"])
 PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
 LAYERS = ("gan_vkd/gan/networks/layers.py", ["tests/gan/networks"])
 
