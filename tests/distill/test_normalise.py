@@ -158,6 +158,18 @@ def test_iterations_whiten_the_strong_directions_and_let_the_weak_fade():
     assert variances[7] < 1e-3
 
 
+def test_dataset_whitening_keeps_the_leading_directions():
+    """Features along three axes of unlike variance: the two strongest are kept, equally long."""
+    torch.manual_seed(0)
+    x = torch.randn(500, 3).double() * torch.tensor([5.0, 0.1, 2.0]).double()
+    z = WhitenDataset.fit([x], rank=2)(x).double()
+    for axis, strong in ((0, True), (1, False), (2, True)):
+        fit = torch.linalg.lstsq(z, x[:, axis : axis + 1]).solution
+        missed = (z @ fit - x[:, axis : axis + 1]).square().sum() / x[:, axis].square().sum()
+        assert (missed < 0.1) == strong
+    assert torch.allclose(z.T @ z / 500, torch.eye(2).double(), atol=0.05)
+
+
 def test_dataset_whitening_takes_the_statistics_of_all_batches():
     x = features(500, 24).float()
     fitted = WhitenDataset.fit(x.split(64), rank=6)

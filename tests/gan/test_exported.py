@@ -5,7 +5,12 @@ from torch.nn.utils import parametrize
 from gan_vkd import load_generator
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.ema import average_of
-from gan_vkd.gan.exported import export_generator, latents, save_generator
+from gan_vkd.gan.exported import (
+    estimate_statistics,
+    export_generator,
+    latents,
+    save_generator,
+)
 from gan_vkd.gan.networks.biggan import Generator
 
 NAMES = ("apple", "bee", "cat")
@@ -88,6 +93,24 @@ def test_statistics_are_those_of_the_exported_weights(exported):
     assert ((mean - norm.running_mean) / scale).abs().max() < 0.15
     variance = activations.var(dim=(0, 2, 3))
     assert (variance / norm.running_var - 1).abs().max() < 0.2
+
+
+def test_statistics_are_averages_over_all_batches(exported):
+    norm, seen = exported.network.blocks[0].norm1.norm, []
+    before = norm.running_mean.clone(), norm.running_var.clone()
+    hook = norm.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    estimate_statistics(exported.network, torch.tensor([30, 20, 10]))
+    hook.remove()
+    assert sum(map(len, seen)) == 2_048
+    for found, again, statistic in zip(
+        before,
+        (norm.running_mean, norm.running_var),
+        (lambda x: x.mean(dim=(0, 2, 3)), lambda x: x.var(dim=(0, 2, 3))),
+        strict=True,
+    ):
+        assert torch.equal(found, again)
+        expected = torch.stack([statistic(batch) for batch in seen]).mean(dim=0)
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_classes_it_does_not_have_are_refused(exported):
