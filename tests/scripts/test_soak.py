@@ -13,8 +13,9 @@ def soak(*flags: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, env=os.environ)
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(5, marks=pytest.mark.slow)])
-def test_a_run_killed_again_and_again_ends_with_the_same_bits(kills):
+@pytest.mark.slow  # tests/training/test_resume.py kills once and compares the same bits
+def test_a_run_killed_five_times_ends_with_the_same_bits():
+    kills = 5
     result = soak("--kills", str(kills), "--seed", "1")
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"{kills}/{kills}" in result.stdout
