@@ -50,6 +50,11 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
+def asking_waits(device: torch.device) -> bool:
+    """Whether Python waits for all that is under way when it asks for a value on this device."""
+    return device.type != "cpu"
+
+
 def to_float64(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor in float64, where it is; on the CPU if its device (Apple's GPU) has no float64."""
     return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()

@@ -23,6 +23,7 @@ PASSED, FAILED = 0, 1  # pytest's exit codes; any other is no answer
 STEPS = ("gan_vkd/gan/steps.py", ["tests/gan/test_steps.py"])
 REFERENCE = ["tests/gan/test_reference_step.py", "-k", "none-none or whiten-48 or svd"]
 TASK = ("gan_vkd/gan/task.py", ["tests/gan/test_task.py", "-k", "not what_a_run_leaves"])
+PROBES = ("gan_vkd/gan/probes.py", TASK[1])
 DRAWS = ("gan_vkd/gan/draws.py", ["tests/gan/test_draws.py"])
 HINGE = ("gan_vkd/gan/losses/hinge.py", ["tests/gan/losses/test_hinge.py"])
 LECAM = ("gan_vkd/gan/terms/lecam.py", ["tests/gan/terms/test_lecam.py"])
@@ -40,6 +41,7 @@ EXPORT = ("gan_vkd/gan/exported.py", ["tests/gan/test_exported.py"])
 PLAYERS = ("gan_vkd/engine/players.py", ["tests/engine/test_players.py"])
 PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
 LAYERS = ("gan_vkd/gan/networks/layers.py", ["tests/gan/networks"])
+LAYERS_REFERENCE = (LAYERS[0], REFERENCE)
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,17 @@ MUTANTS = [
     Mutant("G at D's rate", TASK, "training.g_lr, BETAS", "training.d_lr, BETAS"),
     Mutant("D at G's rate", TASK, "training.d_lr, BETAS", "training.g_lr, BETAS"),
     Mutant("the projection is not trained", TASK, '{"discriminator": self.discriminator, "terms": self.terms}', '{"discriminator": self.discriminator}'),
-    Mutant("no average", TASK, "settings.ema_decay if averaging else 0.0", "0.0"),
-    Mutant("the average starts at once", TASK, "iteration >= settings.ema_start", "iteration >= 0"),
-    Mutant("the average starts one late", TASK, "iteration >= settings.ema_start", "iteration > settings.ema_start"),
-    Mutant("real images are not mirrored", TASK, "mirror(images, draws.mirrored)", "images"),
-    Mutant("the teacher is shown the unmirrored image", TASK, "self.view.train(draws.rows, draws.mirrored)", "self.view.train(draws.rows, draws.mirrored & False)"),
+    Mutant("no average", TASK, "settings.ema_decay if self._averaging(iteration) else 0.0", "0.0"),
+    Mutant("the average starts at once", TASK, "iteration >= self.recipe.training.ema_start", "iteration >= 0"),
+    Mutant("the average starts one late", TASK, "iteration >= self.recipe.training.ema_start", "iteration > self.recipe.training.ema_start"),
+    Mutant("real images are not mirrored", TASK, "mirror(to_float(inputs[\"images\"][turn]), mirrored)", "to_float(inputs[\"images\"][turn])"),
+    Mutant("the teacher is shown the unmirrored image", TASK, "drawn[\"mirrored\"].flatten())", "drawn[\"mirrored\"].flatten() & False)"),
     Mutant("every D step has the number of the first", TASK, "step = iteration * settings.d_steps + turn", "step = iteration * settings.d_steps"),
-    Mutant("G takes the first D step's draws", TASK, "*d_draws, g_draws = self.draws.of_iteration(iteration)", "*d_draws, _ = self.draws.of_iteration(iteration); g_draws = d_draws[0]"),
+    Mutant("G takes the first D step's draws", TASK, "*d_draws, g_draws = self.draws.by_step(inputs)", "*d_draws, _ = self.draws.by_step(inputs); g_draws = d_draws[0]"),
     Mutant("G is not trained", TASK, "self.g_player.descend(loss)", "pass"),
     Mutant("D is not trained", TASK, "self.d_player.descend(loss)", "pass"),
-    Mutant("D is probed in train mode", TASK, "    module.eval()\n", "    module.train()\n"),
-    Mutant("overfitting has the wrong sign", TASK, 'values["logit_train"] - values["logit_held_out"]', 'values["logit_held_out"] - values["logit_train"]'),
+    Mutant("D is probed in train mode", PROBES, "    module.eval()\n", "    module.train()\n"),
+    Mutant("overfitting has the wrong sign", PROBES, 'values["logit_train"] - values["logit_held_out"]', 'values["logit_held_out"] - values["logit_train"]'),
     Mutant("the networks do not depend on the seed", TASK, 'seed_for(training.seed, "networks")', 'seed_for(0, "networks")'),
     Mutant("spread of real over generated images", TASK, "_spread(seen.fake) / _spread(seen.real)", "_spread(seen.real) / _spread(seen.fake)"),
     Mutant("an old export is handed out after loading", TASK, '        """Restore what `state_dict` gave; training goes on with the same bits."""\n        self._exported = None', '        """Restore what `state_dict` gave; training goes on with the same bits."""'),
@@ -158,7 +160,8 @@ MUTANTS = [
     Mutant("the average trains", AVERAGE, ".requires_grad_(False)", ".requires_grad_(True)"),
     # The networks
     Mutant("spectral norm stands still", LAYERS, "if self.training:\n                    self.u.copy_(u)", "if False:\n                    self.u.copy_(u)"),
-    Mutant("spectral norm by the Frobenius norm", LAYERS, "weight / (u @ matrix @ v)", "weight / matrix.norm()"),
+    Mutant("spectral norm by the Frobenius norm", LAYERS, "u, sigma = _unit(matrix.mv(v))", "u, sigma = _unit(matrix.mv(v))[0], matrix.norm()"),
+    Mutant("the gradient forgets that the norm moves", LAYERS_REFERENCE, "(gradient - across) / sigma", "gradient / sigma"),
     Mutant("the class's gain is ignored", LAYERS, "gain = 1 + self.gain(labels)", "gain = 1 + 0 * self.gain(labels)"),
     # The export
     Mutant("spectral norm is not folded", EXPORT, "raw / sigma", "raw"),

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gan_vkd.device import to_float64
+from gan_vkd.device import asking_waits, to_float64
 from gan_vkd.distill.full_precision import FullPrecision
 
 CUT = 1e-4  # squared singular values below this share of their mean count as zero
@@ -49,9 +49,12 @@ class OrthogonalProjection(FullPrecision):
 
     @torch.no_grad()
     def _retract(self) -> None:
-        if self.move.any():
-            self.frame.copy_(_q_factor(self.frame + _tangent(self.frame, self.move)))
-            self.move.zero_()
+        moved = self.move.any()
+        if not asking_waits(moved.device) and not moved:
+            return
+        factor = _q_factor(self.frame + _tangent(self.frame, self.move)).to(self.frame)
+        self.frame.copy_(torch.where(moved, factor, self.frame))
+        self.move.zero_()
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         """[N, ds] → [N, dt]."""

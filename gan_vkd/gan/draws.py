@@ -5,20 +5,19 @@ from dataclasses import dataclass
 import torch
 
 from gan_vkd.data.batches import batch_indices, flip_coins
-from gan_vkd.engine.draws import to_device
 from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.randomness import generator
 
 
 @dataclass(frozen=True)
 class StepDraws:
-    """Of one step, on the device. A step of G, which sees no real images, has no real part.
+    """Of one step, on one device. A step of G, which sees no real images, has no real part.
 
     Attributes:
         latents: float32 [B, z_dim], standard normal.
         labels: int64 [B], the classes to generate, in the training data's proportions.
         fake: what augments the generated images, by policy.
-        rows: int64 [B], on the CPU: which training images are shown.
+        rows: int64 [B]: which training images are shown.
         mirrored: bool [B], which of them are mirrored.
         real: what augments them, by policy.
     """
@@ -43,7 +42,6 @@ class Draws:
         flip: whether training images are mirrored at random.
         augmentation: of real and generated images.
         seed: of everything.
-        device: where steps compute.
     """
 
     def __init__(
@@ -57,14 +55,17 @@ class Draws:
         flip: bool,
         augmentation: Augmentation,
         seed: int,
-        device: torch.device,
     ):
         self.labels, self.image_size, self.augmentation = labels.cpu(), image_size, augmentation
         self.batch_size, self.d_steps, self.z_dim, self.flip = batch_size, d_steps, z_dim, flip
-        self.seed, self.device = seed, device
+        self.seed = seed
 
-    def of_iteration(self, iteration: int) -> list[StepDraws]:
-        """The draws of `d_steps` steps of D and, last, of the step of G."""
+    def of_iteration(self, iteration: int) -> dict[str, torch.Tensor]:
+        """All numbers of `d_steps` steps of D and the step of G, by name, on the CPU.
+
+        The first dimension is the step's: `d_steps` for what belongs to real images, one more for
+        what belongs to generated ones.
+        """
         count, seed, steps = self.batch_size, self.seed, range(self.d_steps)
         first = iteration * self.d_steps
         in_d, in_all = (self.d_steps, count), (self.d_steps + 1, count)
@@ -76,6 +77,7 @@ class Draws:
         coins = [flip_coins(count, first + turn, seed) & self.flip for turn in steps]
         shown = torch.randint(len(self.labels), in_all, generator=stream("labels"))
         drawn = {
+            "rows": torch.stack(rows),
             "mirrored": torch.stack(coins),
             "latents": torch.randn(*in_all, self.z_dim, generator=stream("latents")),
             "labels": self.labels[shown],
@@ -83,7 +85,10 @@ class Draws:
         for kind, shape in (("real", in_d), ("fake", in_all)):
             numbers = self.augmentation.draw(shape, self.image_size, stream(f"augment {kind}"))
             drawn |= {f"{kind} {policy}": values for policy, values in numbers.items()}
-        drawn = to_device(drawn, self.device)
+        return drawn
+
+    def by_step(self, drawn: dict[str, torch.Tensor]) -> list[StepDraws]:
+        """What `of_iteration` gave, on any device, as the draws of each step; G's is the last."""
 
         def augmenting(kind: str, turn: int) -> dict[str, torch.Tensor]:
             return {name: drawn[f"{kind} {name}"][turn] for name in self.augmentation.policies}
@@ -93,8 +98,11 @@ class Draws:
 
         in_d_steps = [
             StepDraws(
-                *generating(turn), rows[turn], drawn["mirrored"][turn], augmenting("real", turn)
+                *generating(turn),
+                drawn["rows"][turn],
+                drawn["mirrored"][turn],
+                augmenting("real", turn),
             )
-            for turn in steps
+            for turn in range(self.d_steps)
         ]
         return [*in_d_steps, StepDraws(*generating(self.d_steps))]

@@ -1,7 +1,6 @@
 """Training a GAN: what one iteration does, what is measured, and the state that is saved."""
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -12,27 +11,28 @@ from torch import nn
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.registry import DISTILLATIONS, LOSSES, TERMS
 from gan_vkd.data.batches import mirror
-from gan_vkd.data.images import ImageSet
+from gan_vkd.data.images import to_float
 from gan_vkd.data.subsets import TrainingData
 from gan_vkd.device import autocast
-from gan_vkd.distill.cache import FeatureCache
 from gan_vkd.distill.view import TeacherView
+from gan_vkd.engine.draws import to_device
 from gan_vkd.engine.health import Limit
 from gan_vkd.engine.players import Player, below
+from gan_vkd.engine.replay import Replay
 from gan_vkd.engine.task import Point, Schedule
 from gan_vkd.gan.augment.augmentation import Augmentation
-from gan_vkd.gan.draws import Draws, StepDraws
+from gan_vkd.gan.draws import Draws
 from gan_vkd.gan.ema import average_of, update_average
 from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator, save_generator
 from gan_vkd.gan.networks.biggan import Discriminator, Generator
+from gan_vkd.gan.probes import Probes
 from gan_vkd.gan.sampling import class_grid
 from gan_vkd.gan.steps import Game, Real, discriminator_loss, generator_loss
 from gan_vkd.gan.terms.term import Setting, Term
 from gan_vkd.progress import Reporter
-from gan_vkd.randomness import generator, seed_for
+from gan_vkd.randomness import seed_for
 
 BETAS = (0.0, 0.999)  # of both Adams
-PROBE = 256  # images on which overfitting is measured, of each kind
 
 
 class Judge(Protocol):
@@ -123,9 +123,10 @@ class GanTask:
             flip=recipe.data.flip,
             augmentation=augmentation,
             seed=training.seed,
-            device=device,
         )
-        self.probed = self._make_probes()
+        static = all(term.static for term in self.terms.values())
+        self.replay = Replay(self._compute, device, enabled=device.type == "cuda" and static)
+        self.probes = Probes(data, view, training.batch_size, device)
 
     def _make_terms(self) -> dict[str, Term]:
         """The distillation where there is a teacher, and the recipe's other terms."""
@@ -140,17 +141,6 @@ class GanTask:
             name: registry[name](settings, setting)
             for name, (registry, settings) in {**taught, **others}.items()
         }
-
-    def _make_probes(self) -> dict[str, tuple[ImageSet, FeatureCache | None]]:
-        """Up to 256 images of each kind with the teacher's features, for `probe`."""
-        kinds = {"train": self.data.train, "held_out": self.data.held_out}
-        probes = {}
-        for kind, images in kinds.items():
-            if images is not None:
-                order = torch.randperm(len(images), generator=generator("probe", kind))
-                chosen = images.select(order[:PROBE].to(images.images.device))
-                probes[kind] = (chosen, self.view and self.view.of(chosen))
-        return probes
 
     def prepare(self, reporter: Reporter) -> None:
         """Let the terms take what they need to know of the data; before a new run's iteration 0."""
@@ -168,21 +158,56 @@ class GanTask:
                 the two networks' gradients, and the `spread` of the generated images over the
                 real ones' (see `_spread`).
         """
+        drawn = self.draws.of_iteration(iteration)
+        inputs = {**to_device(drawn, self.device), **self._shown(drawn)}
+        scalars = self.replay(self._kind(iteration), inputs, iteration, measure)
+        if not measure:
+            return {}
+        read = torch.stack(list(scalars.values())).tolist()
+        return dict(zip(scalars, read, strict=True))
+
+    def _shown(self, drawn: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The training images of an iteration, unmirrored, and the teacher's features of them."""
+        train, rows = self.data.train, drawn["rows"]
+        places = rows.to(train.images.device)
+        shown = {"images": train.images[places], "real labels": train.labels[places]}
+        if self.view is not None:
+            features = self.view.train(rows.flatten(), drawn["mirrored"].flatten())
+            shown["teacher"] = features.unflatten(0, rows.shape)
+        return {name: tensor.to(self.device) for name, tensor in shown.items()}
+
+    def _kind(self, iteration: int) -> Hashable:
+        """All that decides which operations an iteration has."""
+        first, count = iteration * self.draws.d_steps, self.draws.d_steps
+        phases = tuple(
+            term.phase(step, iteration)
+            for step in range(first, first + count)
+            for term in self.terms.values()
+        )
+        return phases, self._averaging(iteration)
+
+    def _averaging(self, iteration: int) -> bool:
+        return iteration >= self.recipe.training.ema_start
+
+    def _compute(
+        self, inputs: Mapping[str, torch.Tensor], iteration: int, measure: bool
+    ) -> dict[str, torch.Tensor]:
+        """All of an iteration that happens on the device; what is measured, in fp32."""
         settings = self.recipe.training
-        *d_draws, g_draws = self.draws.of_iteration(iteration)
+        *d_draws, g_draws = self.draws.by_step(inputs)
         for turn, draws in enumerate(d_draws):
             step = iteration * settings.d_steps + turn
             with self._autocast():
                 loss, scalars, seen = discriminator_loss(
-                    self.game, self._real(draws), draws, step, iteration
+                    self.game, _real(inputs, turn, draws.mirrored), draws, step, iteration
                 )
             self.d_player.descend(loss)
         with self._autocast():
             loss, g_scalars = generator_loss(self.game, g_draws)
         self.g_player.descend(loss)
-        averaging = iteration >= settings.ema_start
-        update_average(self.average, self.generator, settings.ema_decay if averaging else 0.0)
-        if not measure:
+        decay = settings.ema_decay if self._averaging(iteration) else 0.0
+        update_average(self.average, self.generator, decay)
+        if not (measure or self.replay.enabled):
             return {}
         scalars |= {
             "d_gradient": self.d_player.gradient_norm(),
@@ -190,49 +215,15 @@ class GanTask:
             **g_scalars,
             "g_gradient": self.g_player.gradient_norm(),
         }
-        names, values = zip(*scalars.items(), strict=True)
-        read = torch.stack([value.detach().float() for value in values]).tolist()
-        return dict(zip(names, read, strict=True))
+        return {name: value.detach().float() for name, value in scalars.items()}
 
     def _autocast(self) -> torch.autocast:
         return autocast(self.device, self.recipe.training.precision)
 
-    def _real(self, draws: StepDraws) -> Real:
-        images, labels = self.data.train.batch(draws.rows, self.device)
-        teacher = self.view and self.view.train(draws.rows, draws.mirrored)
-        return Real(mirror(images, draws.mirrored), labels, teacher)
-
-    @torch.no_grad()
     def probe(self) -> dict[str, float]:
-        """How D treats images it has trained on, and held-out ones: the overfitting.
-
-        Returns:
-            For each kind: D's mean logit and the logits' standard deviation (near 0 where D is
-            dead and tells no image from another), what the terms measure; and the difference of
-            the mean logits.
-        """
-        values: dict[str, float] = {}
-        with _eval_mode(self.discriminator), self._autocast():
-            for kind, (images, features) in self.probed.items():
-                found = self._probe(images, features)
-                values |= {f"{name}_{kind}": value for name, value in found.items()}
-        if "logit_held_out" in values:
-            values["overfitting"] = values["logit_train"] - values["logit_held_out"]
-        return values
-
-    def _probe(self, images: ImageSet, features: FeatureCache | None) -> dict[str, float]:
-        logits, batches = [], []
-        for rows in torch.arange(len(images)).split(self.recipe.training.batch_size):
-            if len(rows) < 2:  # nothing to centre
-                continue
-            batch_logits, h = self.discriminator(*images.batch(rows, self.device))
-            logits.append(batch_logits)
-            batches.append((h, features and features(rows, torch.zeros(len(rows)).bool())))
-        logit = torch.cat(logits)
-        values = {"logit": logit.mean().item(), "logit_std": logit.std().item()}
-        for term in self.terms.values():
-            values |= term.probe(batches)
-        return values
+        """How D treats images it has trained on, and held-out ones (see `Probes.measure`)."""
+        with self._autocast():
+            return self.probes.measure(self.discriminator, self.terms)
 
     def exported(self, iteration: int) -> ExportedGenerator:
         """The averaged generator as it is handed out; made once an iteration."""
@@ -285,13 +276,11 @@ def _networks(recipe: Recipe, num_classes: int) -> tuple[Generator, Discriminato
     return drawing, Discriminator(**shape, widths=gan.discriminator_widths)
 
 
-@contextlib.contextmanager
-def _eval_mode(module: nn.Module) -> Iterator[None]:
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train()
+def _real(inputs: Mapping[str, torch.Tensor], turn: int, mirrored: torch.Tensor) -> Real:
+    """The training images of D's step number `turn` of an iteration."""
+    teacher = inputs["teacher"][turn] if "teacher" in inputs else None
+    images = mirror(to_float(inputs["images"][turn]), mirrored)
+    return Real(images, inputs["real labels"][turn], teacher)
 
 
 def _spread(images: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,7 @@ from gan_vkd.engine.health import writing_explained
 from gan_vkd.engine.loop import train
 from gan_vkd.engine.run_dir import RunDir
 from gan_vkd.errors import GanVkdError
-from gan_vkd.gan import exported
-from gan_vkd.gan import task as task_module
+from gan_vkd.gan import exported, probes
 from gan_vkd.gan.task import GanTask
 from gan_vkd.progress import QUIET
 
@@ -112,7 +111,7 @@ def trained(tmp_path_factory):
         return GanTask(resolve(layers), data, None, torch.device("cpu"))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task_module, "PROBE", 8)
+        patch.setattr(probes, "COUNT", 8)
         first, longer = make(), make("training.iterations=2")
     run = RunDir(tmp_path_factory.mktemp("run"))
     train(first, run, start=0, deadline=math.inf, reporter=QUIET)

@@ -19,9 +19,9 @@ def drawn(iteration: int, **changes):
         "flip": True,
         "augmentation": Augmentation(("translation", "cutout")),
         "seed": 0,
-        "device": CPU,
     }
-    return Draws(LABELS, **{**settings, **changes}).of_iteration(iteration)
+    draws = Draws(LABELS, **{**settings, **changes})
+    return draws.by_step(draws.of_iteration(iteration))
 
 
 def everything(steps) -> list[torch.Tensor]:

@@ -131,7 +131,7 @@ def relative_errors(name: str, how: str, dim: int) -> dict[str, float]:
     rank = min(ds, dim // 8) if how == "whiten-dataset" else dim
     p, leaf, pair = projection(name, module, rank, ds)
     copies = (copy.deepcopy(n).double() for n in (task.generator, task.discriminator))
-    train, draws = data.train, task.draws.of_iteration(0)
+    train, draws = data.train, task.draws.by_step(task.draws.of_iteration(0))
     of_d, of_g = reference(*copies, train.images, train.labels, *draws, teacher, p, how)
     task.iterate(0)
     errors = {

@@ -85,7 +85,7 @@ def test_d_steps_come_first_each_with_its_own_images_and_number(data, monkeypatc
     monkeypatch.setattr(task_module, "generator_loss", g_loss)
     task.iterate(5)
     assert [call[0] for call in calls] == ["D", "D", "D", "G"]
-    *of_d, of_g = task.draws.of_iteration(5)
+    *of_d, of_g = task.draws.by_step(task.draws.of_iteration(5))
     assert torch.equal(calls[-1][1].latents, of_g.latents)
     for turn, ((_, real, draws, step, iteration), own) in enumerate(
         zip(calls[:-1], of_d, strict=True)
@@ -101,9 +101,9 @@ def test_d_steps_come_first_each_with_its_own_images_and_number(data, monkeypatc
 
 def test_the_teacher_sees_the_very_images_that_d_is_shown_before_augmentation(data, view):
     task = make(data, view, "data.flip=true")
-    draws = task.draws.of_iteration(0)[0]
-    assert draws.mirrored.any()
-    real = task._real(draws)
+    drawn = task.draws.of_iteration(0)
+    assert drawn["mirrored"][0].any()
+    real = task_module._real(task._shown(drawn), 0, drawn["mirrored"][0])
     assert torch.allclose(real.teacher, view.see(real.images), atol=1e-4)
     assert not torch.allclose(real.teacher, view.see(real.images.flip(-1)), atol=1e-2)
 

@@ -4,6 +4,8 @@ Brock, Donahue and Simonyan, "Large Scale GAN Training for High Fidelity Natural
 ICLR 2019; shapes as in its authors' CIFAR recipe.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -23,13 +25,38 @@ class SpectralNorm(nn.Module):
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """The weight, normalised; in training mode `u` takes a step towards convergence."""
         with torch.autocast(weight.device.type, enabled=False):
-            matrix = weight.flatten(1)
             with torch.no_grad():
-                v = F.normalize(matrix.T @ self.u, dim=0)
-                u = F.normalize(matrix @ v, dim=0)
+                matrix = weight.flatten(1)
+                v, _ = _unit(matrix.T.mv(self.u))
+                u, sigma = _unit(matrix.mv(v))
                 if self.training:
                     self.u.copy_(u)
-            return weight / (u @ matrix @ v)
+            return _OverSigma.apply(weight, u, v, sigma)
+
+
+def _unit(vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The vector over its length, and the length; zeros stay zeros."""
+    length = vector.norm().clamp_min(1e-12)
+    return vector / length, length
+
+
+class _OverSigma(torch.autograd.Function):
+    """W / σ for σ = uᵀ W v, u and v constants: its gradient is (g - <g, W / σ> u vᵀ) / σ."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: torch.Tensor, u: torch.Tensor, v: torch.Tensor, sigma: torch.Tensor
+    ) -> torch.Tensor:
+        normalised = weight / sigma
+        ctx.save_for_backward(normalised, u, v, sigma)
+        return normalised
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        normalised, u, v, sigma = ctx.saved_tensors
+        along = (gradient * normalised).sum()
+        across = torch.outer(u, v * along).view_as(gradient)
+        return (gradient - across) / sigma, None, None, None
 
 
 def initialise(module: nn.Module, spectral_norm: bool) -> None:
@@ -69,7 +96,7 @@ def upsampled_conv(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
     Equal pixels meet sums of weights, so one transposed 4x4 convolution of stride 2 does it, with
     4 products where the plain way has 9.
     """
-    kernel = _widened(conv.weight.flip(-1, -2)).transpose(0, 1)
+    kernel = _widened(conv.weight.flip(-1, -2), 1).transpose(0, 1)
     return F.conv_transpose2d(x, kernel, conv.bias, stride=2, padding=1)
 
 
@@ -78,13 +105,12 @@ def pooled_conv(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
 
     One 4x4 convolution of stride 2, with 4 products an input pixel where the plain way has 9.
     """
-    return F.conv2d(x, _widened(conv.weight) / 4, conv.bias, stride=2, padding=1)
+    return F.conv2d(x, _widened(conv.weight, 4), conv.bias, stride=2, padding=1)
 
 
-def _widened(weight: torch.Tensor) -> torch.Tensor:
-    """[..., 3, 3] → [..., 4, 4], the sum of the four ways to lay one into the other."""
-    corners = ((0, 1, 0, 1), (1, 0, 0, 1), (0, 1, 1, 0), (1, 0, 1, 0))
-    return sum(F.pad(weight, corner) for corner in corners)
+def _widened(weight: torch.Tensor, divisor: int) -> torch.Tensor:
+    """[..., 3, 3] → [..., 4, 4], the sum of the four ways to lay one into the other / divisor."""
+    return F.avg_pool2d(weight, 2, stride=1, padding=1, divisor_override=divisor)
 
 
 class GeneratorBlock(nn.Module):

@@ -38,9 +38,13 @@ class LeCamTerm(Term):
         """As the plan has it."""
         return f"{self.settings.weight:g} x LeCam from iteration {self.settings.start:,}"
 
+    def phase(self, step: int, iteration: int) -> bool:
+        """Whether it counts."""
+        return iteration >= self.settings.start
+
     def discriminator(self, seen: Seen) -> Contribution:
         """What it adds to D's loss."""
-        counts = seen.iteration >= self.settings.start
+        counts = self.phase(seen.step, seen.iteration)
         with torch.no_grad():
             for average, logits in (
                 (self.average_real, seen.logits_real),

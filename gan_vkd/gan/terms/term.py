@@ -1,6 +1,6 @@
 """What a term of a player's loss is: it reads a step, and gives a scalar and what to log."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -77,6 +77,7 @@ class Term(nn.Module):
 
     paper: ClassVar[str]
     Settings: ClassVar[type[Group]] = TermSettings
+    static = True  # whether shapes are fixed and the device is asked nothing, apart from `phase`
 
     def __init__(self, settings: Group, setting: Setting):
         super().__init__()
@@ -97,6 +98,10 @@ class Term(nn.Module):
     def reads(self, step: int) -> frozenset[str]:
         """Which of `teacher_real` and `teacher_fake` it reads in D's step number `step`."""
         return frozenset()
+
+    def phase(self, step: int, iteration: int) -> Hashable:
+        """All through which the step's number decides which operations the term has."""
+        return self.reads(step)
 
     def discriminator(self, seen: Seen) -> Contribution:
         """What it adds to D's loss."""

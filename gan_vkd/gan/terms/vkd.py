@@ -94,6 +94,7 @@ class VkDTerm(Term):
             )
         except ValueError as error:
             raise GanVkdError(f"distill (--projection, --normalise): {error}") from None
+        self.static = settings.projection not in ("svd", "orthogonal-exp")  # they ask the device
         for name in LOGGED:  # the latest of each, saved with the run
             self.register_buffer(name, torch.zeros(()))
         self.distill_weight.fill_(1.0 if settings.weight is None else settings.weight)
@@ -120,6 +121,13 @@ class VkDTerm(Term):
         every = self.settings.generated_every
         return frozenset({"teacher_real"} if step % every else {"teacher_real", "teacher_fake"})
 
+    def phase(self, step: int, iteration: int) -> tuple[bool, bool]:
+        """Whether it reads generated images, and whether λ follows."""
+        return "teacher_fake" in self.reads(step), self._follows(step)
+
+    def _follows(self, step: int) -> bool:
+        return step % (self.settings.generated_every * FOLLOW_EVERY) == 0
+
     def discriminator(self, seen: Seen) -> Contribution:
         """What it adds to D's loss."""
         sides = {"real": (seen.h_real, seen.teacher_real)}
@@ -132,7 +140,7 @@ class VkDTerm(Term):
             missed = missed + distance
             self._note(f"distill_{kind}", distance)
             self._note(f"target_norm_{kind}", _mean_norm(targets))
-        if seen.step % (self.settings.generated_every * FOLLOW_EVERY) == 0:
+        if self._follows(seen.step):
             self._follow(missed, seen)
         latest = {name: getattr(self, name).clone() for name in LOGGED}
         return Contribution(self.distill_weight * missed, latest)
