@@ -125,10 +125,10 @@ def newton_schulz(matrix: torch.Tensor, steps: int) -> torch.Tensor:
     P ← T P. In the direction of a tiny eigenvalue P grows 1.5-fold a step, so `steps` of them
     reach eigenvalues down to about 2.25^(5 - steps) of the trace; zeros stay bounded.
     """
-    identity = _identity_like(matrix)
-    y, root = matrix / matrix.trace().clamp_min(TINY), identity
+    root = _identity_like(matrix)
+    y, start = matrix / matrix.trace().clamp_min(TINY), 1.5 * root
     for _ in range(steps):
-        correction = (3 * identity - root @ y) / 2
+        correction = torch.addmm(start, root, y, alpha=-0.5)
         y, root = y @ correction, correction @ root
     return root
 

@@ -66,8 +66,9 @@ class _AtFrame(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, frame: torch.Tensor, move: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(frame)
-        return frame + move
+        at = frame + move
+        ctx.save_for_backward(at)  # not the frame, which a later call may write to
+        return at
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:

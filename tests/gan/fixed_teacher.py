@@ -11,7 +11,8 @@ class FixedTeacher(torch.nn.Module):
     def __init__(self, dim: int):
         super().__init__()
         self.dim = dim
-        self.map = torch.randn(3 * 16 * 16, dim, generator=torch.Generator().manual_seed(3)) / 16
+        numbers = torch.Generator().manual_seed(3)
+        self.register_buffer("map", torch.randn(3 * 16 * 16, dim, generator=numbers) / 16)
 
     @torch.no_grad()
     def forward(self, images):

@@ -14,6 +14,7 @@ from fixed_teacher import FixedTeacher
 from gan_vkd.config.layers import preset_layer, resolve, set_layer
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import split_training
+from gan_vkd.distill import normalise, projections
 from gan_vkd.distill.view import TeacherView
 from gan_vkd.gan.task import GanTask
 from gan_vkd.progress import QUIET
@@ -156,4 +157,12 @@ CASES += [("identity", how, 32) for how in NORMALISATIONS if how != "whiten-data
 @pytest.mark.parametrize(("name", "how", "dim"), CASES)
 def test_gradients_are_those_of_the_formulas(name, how, dim):
     for player, error in relative_errors(name, how, dim).items():
+        assert error < 1e-5, player
+
+
+def test_gradients_on_the_paths_of_a_gpu(monkeypatch):
+    """Whitening by products, a retraction that asks nothing."""
+    for module in (normalise, projections):
+        monkeypatch.setattr(module, "asking_waits", lambda device: True)
+    for player, error in relative_errors("orthogonal", "whiten", 48).items():
         assert error < 1e-5, player
