@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from gan_vkd import __version__
+from gan_vkd.evaluation.features import BUNDLED, bundled_names
 
 TINY = ["--preset", "tiny", "--quiet"]
 PROJECT = Path(__file__).resolve().parents[1]
@@ -247,7 +248,7 @@ def test_cifar100_with_preset_lab(gan_vkd, shared_data, tmp_path, monkeypatch):
     assert gan_vkd("sample", "--columns", 2).exit_code == 0
     result = gan_vkd("eval", "--num", 300, "--reference", "subset", "--quiet")
     assert result.exit_code == 0, result.output
-    assert "coverage[bundled-1]" in result.stdout
+    assert f"coverage[{BUNDLED}]" in result.stdout
 
 
 def test_a_plain_install_brings_presets_and_weights(tmp_path):
@@ -258,6 +259,7 @@ def test_a_plain_install_brings_presets_and_weights(tmp_path):
     subprocess.run([*command, "-w", str(tmp_path), str(source)], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("presets/tiny.yaml", "presets/cifar.yaml", "evaluation/bundled-1.safetensors"):
+    weights = [f"evaluation/{name}.safetensors" for name in bundled_names()]
+    for name in ("presets/tiny.yaml", "presets/cifar.yaml", *weights):
         assert f"gan_vkd/{name}" in names
     assert not any(name.startswith("tests") for name in names)

@@ -76,14 +76,13 @@ def fit_teacher(
     if out.exists():
         raise GanVkdError(f"--out {out}: exists: choose another name, or remove it")
     picked, reporter = begin(device, quiet)
-    from gan_vkd.classification.fit import fit_file
+    from gan_vkd.classification.fit import FitSettings, fit_file
 
     accuracy = fit_file(
         dataset,
         out,
-        epochs=epochs,
+        FitSettings(epochs=epochs, seed=seed),
         image_size=int(image_size),
-        seed=seed,
         data_root=data_root,
         skip_bad=skip_bad,
         device=picked,

@@ -1,4 +1,4 @@
-"""A small residual classifier: the evaluator `bundled-1`, and what `teacher fit` trains."""
+"""A small residual classifier: the evaluators that ship, and what `teacher fit` trains."""
 
 import json
 from itertools import pairwise
@@ -11,7 +11,7 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 
 FORMAT = "gan_vkd-classifier-1"
-MOST_STAGES, LARGEST_IMAGE = 8, 1024  # of a file from anywhere
+MOST_STAGES, MOST_BLOCKS, LARGEST_IMAGE = 8, 16, 1024  # of a file from anywhere
 
 
 def _conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
@@ -35,12 +35,16 @@ class Residual(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A stem, then for each further width a strided convolution and a residual block.
+    """A stem, then for each further width a strided convolution and residual blocks.
 
     Args:
         class_names: what the logits stand for.
         image_size: side of the images it was, or will be, trained on.
         widths: channels of the stem and of each stage; the last is the feature dimension.
+        blocks: residual blocks of each stage after the stem; default one each.
+
+    Raises:
+        ValueError: not one number of blocks a stage.
     """
 
     def __init__(
@@ -48,13 +52,16 @@ class SmallResNet(nn.Module):
         class_names: tuple[str, ...],
         image_size: int,
         widths: tuple[int, ...] = (32, 48, 96, 192),
+        blocks: tuple[int, ...] | None = None,
     ):
         super().__init__()
         self.class_names, self.image_size, self.widths = class_names, image_size, widths
+        self.blocks = (1,) * (len(widths) - 1) if blocks is None else blocks
         self.feature_dim = widths[-1]
         stages = [_conv(3, widths[0])]
-        for before, after in pairwise(widths):
-            stages.append(nn.Sequential(_conv(before, after, stride=2), Residual(after)))
+        for (before, after), count in zip(pairwise(widths), self.blocks, strict=True):
+            residuals = (Residual(after) for _ in range(count))
+            stages.append(nn.Sequential(_conv(before, after, stride=2), *residuals))
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(widths[-1], len(class_names))
 
@@ -80,6 +87,7 @@ def save_classifier(model: SmallResNet, path: Path, card: dict[str, str]) -> Non
         "class_names": json.dumps(model.class_names),
         "image_size": str(model.image_size),
         "widths": json.dumps(model.widths),
+        "blocks": json.dumps(model.blocks),
         **card,
     }
     state = {
@@ -92,6 +100,8 @@ def save_classifier(model: SmallResNet, path: Path, card: dict[str, str]) -> Non
 def load_classifier(path: Path) -> SmallResNet:
     """Read what `save_classifier` wrote, in fp32 and eval mode.
 
+    A file without `blocks`, of an earlier version, has one a stage.
+
     Raises:
         GanVkdError: no such file, or not a whole file of that kind.
     """
@@ -100,13 +110,16 @@ def load_classifier(path: Path) -> SmallResNet:
     try:
         state, header = read_tensors(path, FORMAT)
         names, widths = json.loads(header["class_names"]), json.loads(header["widths"])
+        blocks = json.loads(header["blocks"]) if "blocks" in header else [1] * (len(widths) - 1)
         size = int(header["image_size"])
         if not (names and all(isinstance(name, str) for name in names)):
             raise ValueError("class names that are no text")
         if not (1 <= len(widths) <= MOST_STAGES and 1 <= size <= LARGEST_IMAGE):
             raise ValueError("sizes that no such classifier has")
+        if not all(0 <= count <= MOST_BLOCKS for count in blocks):
+            raise ValueError("numbers of blocks that no such classifier has")
         with torch.device("meta"):  # a header may claim any size: no memory before it fits
-            model = SmallResNet(tuple(names), size, tuple(widths))
+            model = SmallResNet(tuple(names), size, tuple(widths), tuple(blocks))
         model.load_state_dict(state, assign=True)
     except UNREADABLE as error:
         reason = " ".join(str(error).split())

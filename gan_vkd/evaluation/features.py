@@ -19,7 +19,7 @@ from gan_vkd.paths import cache_dir
 from gan_vkd.progress import Reporter
 from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 
-BUNDLED = "bundled-1"
+BUNDLED = "bundled-1"  # of the evaluators that ship, the one used by default
 INCEPTION = "inception"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 BATCH = 128
@@ -61,8 +61,8 @@ def load_extractor(spec: str | None, weights: Path | None, device: torch.device)
     """Load an extractor.
 
     Args:
-        spec: `inception` (torch-fidelity's), `bundled-1`, a teacher's spec (without class scores),
-            or None: Inception where its weights are at hand, else `bundled-1`.
+        spec: `inception` (torch-fidelity's), one of `bundled_names()`, a teacher's spec (without
+            class scores), or None: Inception where its weights are at hand, else `BUNDLED`.
         weights: a file of weights: of Inception, whose default is where torch-fidelity itself
             would put them, or of a teacher.
         device: where to run it.
@@ -73,10 +73,12 @@ def load_extractor(spec: str | None, weights: Path | None, device: torch.device)
     place = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
     if weights is not None and not weights.is_file():
         raise GanVkdError(f"--extractor-weights {weights}: no such file")
-    if spec not in (None, INCEPTION, BUNDLED):
+    if spec in bundled_names():
+        if weights is not None:
+            raise GanVkdError(f"--extractor-weights contradicts --extractor {spec}: drop one")
+        return _bundled(spec, device)
+    if spec not in (None, INCEPTION):
         return _teacher(spec, weights, device)
-    if weights is not None and spec == BUNDLED:
-        raise GanVkdError(f"--extractor-weights contradicts --extractor {BUNDLED}: drop one")
     if spec == INCEPTION and weights is None and not place.is_file():
         raise GanVkdError(
             f"--extractor {INCEPTION}: its weights are not at {place}: put {INCEPTION_FILE} of "
@@ -84,16 +86,22 @@ def load_extractor(spec: str | None, weights: Path | None, device: torch.device)
         )
     if spec == INCEPTION or weights is not None or (spec is None and place.is_file()):
         return _inception(weights or place, device)
-    return _bundled(device)
+    return _bundled(BUNDLED, device)
 
 
-def bundled_path() -> Path:
-    """The weights of `bundled-1`, which ship in the package."""
-    return Path(str(files("gan_vkd").joinpath("evaluation", f"{BUNDLED}.safetensors")))
+def bundled_names() -> tuple[str, ...]:
+    """The evaluators that ship in the package, in order of age."""
+    folder = bundled_path(BUNDLED).parent
+    return tuple(sorted(path.stem for path in folder.glob("bundled-*.safetensors")))
 
 
-def _bundled(device: torch.device) -> Extractor:
-    path = bundled_path()
+def bundled_path(name: str) -> Path:
+    """The weights of an evaluator that ships in the package."""
+    return Path(str(files("gan_vkd").joinpath("evaluation", f"{name}.safetensors")))
+
+
+def _bundled(name: str, device: torch.device) -> Extractor:
+    path = bundled_path(name)
     model = load_classifier(path).to(device, memory_format=torch.channels_last)
     size = (model.image_size, model.image_size)
 
@@ -104,7 +112,7 @@ def _bundled(device: torch.device) -> Extractor:
         features = model.features(images.contiguous(memory_format=torch.channels_last))
         return features, model.head(features)
 
-    return Extractor(BUNDLED, _sha256(path), device, run)
+    return Extractor(name, _sha256(path), device, run)
 
 
 def _inception(path: Path, device: torch.device) -> Extractor:
@@ -135,8 +143,8 @@ def _teacher(spec: str, weights: Path | None, device: torch.device) -> Extractor
         teacher_kind(spec)
     except GanVkdError:
         raise GanVkdError(
-            f"--extractor {spec}: unknown: {INCEPTION}, {BUNDLED}, or a teacher of "
-            "gan-vkd teacher list"
+            f"--extractor {spec}: unknown: {', '.join((INCEPTION, *bundled_names()))}, or a "
+            "teacher of gan-vkd teacher list"
         ) from None
     try:
         teacher = load_teacher(spec, weights=weights)

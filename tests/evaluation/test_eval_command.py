@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from gan_vkd.evaluation.features import BUNDLED
+
 METRICS = ["fid", "inception_score", "kid", "precision", "recall", "density", "coverage"]
 METRICS += ["clipped_density", "clipped_coverage"]
 
@@ -9,7 +11,7 @@ METRICS += ["clipped_density", "clipped_coverage"]
 def test_a_run_is_judged_and_the_result_kept(gan_vkd, digits_run):
     result = gan_vkd("eval", digits_run, "--num", 200)
     assert result.exit_code == 0, result.output
-    assert "FID[bundled-1]" in result.stdout
+    assert f"FID[{BUNDLED}]" in result.stdout
     (path,) = (digits_run / "eval").glob("*-200-*.json")
     written = json.loads(path.read_text())
     assert list(written["metrics"]) == METRICS
@@ -25,7 +27,7 @@ def test_a_run_is_judged_and_the_result_kept(gan_vkd, digits_run):
         1797,
         200,
     )
-    assert written["extractor"] == "bundled-1"
+    assert written["extractor"] == BUNDLED
     assert written["held_out"] is None  # digits have one split
     assert protocol["checkpoint"] == "iteration 12, the last one"
     assert protocol["run"] == digits_run.name
@@ -43,7 +45,7 @@ def test_json_to_standard_output_and_nothing_else_there(gan_vkd, digits_run):
     assert list(json.loads(result.stdout)["metrics"]) == METRICS
     loud = gan_vkd("eval", digits_run, "--num", 50, "--json", "-")
     assert json.loads(loud.stdout) == json.loads(result.stdout)
-    assert "FID[bundled-1]" in loud.stderr
+    assert f"FID[{BUNDLED}]" in loud.stderr
 
 
 def test_the_same_figures_with_the_cache_removed(gan_vkd, digits_run, monkeypatch, tmp_path):

@@ -8,11 +8,14 @@ from importlib.metadata import version
 import pytest
 import torch
 
+from gan_vkd.distill.small_resnet import SmallResNet, save_classifier
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation import features as module
 from gan_vkd.evaluation.features import (
     BATCH,
+    BUNDLED,
     Extractor,
+    bundled_names,
     bundled_path,
     extract,
     load_extractor,
@@ -169,7 +172,7 @@ def test_a_teacher_s_weights_from_a_file(spec, tmp_path):
 
 def test_without_inception_weights_the_bundled_one_is_used_and_named():
     extractor = load_extractor(None, None, CPU)
-    assert extractor.name == "bundled-1"
+    assert extractor.name == BUNDLED
     found, logits = extractor.run(noise(2))
     assert found.shape[0] == logits.shape[0] == 2
     assert logits.shape[1] == 100
@@ -213,8 +216,26 @@ def test_foreign_inception_files_run_no_code(tmp_path):
         load_extractor(None, tmp_path / "nothing", CPU)
 
 
-def test_the_bundled_evaluator_is_small():
-    assert bundled_path().stat().st_size <= 5_000_000
+def test_evaluators_that_ship_are_small_and_load_by_name(tmp_path):
+    assert {"bundled-1", BUNDLED} <= set(bundled_names())
+    for name in bundled_names():
+        assert bundled_path(name).stat().st_size <= 5_000_000
+        extractor = load_extractor(name, None, CPU)
+        assert extractor.name == name
+        assert extractor.run(noise(2))[1].shape == (2, 100)
+        with pytest.raises(GanVkdError, match=f"contradicts --extractor {name}"):
+            load_extractor(name, bundled_path(name), CPU)
+    with pytest.raises(GanVkdError, match="inception, bundled-1"):
+        load_extractor("bundled-0", None, CPU)
+
+
+def test_a_fitted_classifier_is_a_judge(tmp_path):
+    model = SmallResNet(("a", "b"), 8, (4, 6), (2,)).eval()
+    path = tmp_path / "second.safetensors"
+    save_classifier(model, path, {})
+    features, logits = load_extractor(f"file:{path}", None, CPU).run(noise(3))
+    assert logits is None
+    assert torch.allclose(features, model.features(noise(3) / 127.5 - 1), atol=1e-2)  # fp16 file
 
 
 def test_results_do_not_depend_on_the_batch_an_image_is_in():

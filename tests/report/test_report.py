@@ -11,6 +11,7 @@ import pytest
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.layers import dump
 from gan_vkd.errors import GanVkdError
+from gan_vkd.evaluation.features import BUNDLED
 from gan_vkd.gan.exported import load_generator, save_generator
 from gan_vkd.report.charts import line_chart
 from gan_vkd.report.collect import collect, series
@@ -40,7 +41,7 @@ def judged_run(digits_run, tmp_path_factory):
     written["findings"].append(f"Class {HOSTILE} is missing.")
     written["protocol"]["reference"] = HOSTILE
     file.write_text(json.dumps(written))
-    protocol = {"extractor": "bundled-1", "count": 60, "reference": HOSTILE, "reference_count": 9}
+    protocol = {"extractor": BUNDLED, "count": 60, "reference": HOSTILE, "reference_count": 9}
     with (run / "curve.jsonl").open("w") as curve:
         for iteration in (4, 8):
             line = {"iteration": iteration, **protocol, "fid": 9.0 / iteration, "recall": 0.1}
@@ -64,7 +65,7 @@ def test_all_is_there_and_all_text_is_escaped(page):
     assert "<script" not in text
     assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4  # class, finding, two origins
     for words in (
-        "FID[bundled-1]",
+        f"FID[{BUNDLED}]",
         "Overfitting",
         "Nearest training images",
         "Protocol",

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from gan_vkd import load_generator
 from gan_vkd.cli import cli
+from gan_vkd.evaluation.features import BUNDLED
 
 FLAGS = ["--preset", "tiny", "--quiet", "--teacher", "none"]
 FLAGS += ["--set", "training.eval_every=4", "--set", "training.eval_num=60"]
@@ -35,7 +36,7 @@ def lines(run) -> list[dict]:
 def test_a_line_an_evaluation_with_its_protocol(run):
     assert [line["iteration"] for line in lines(run)] == [4, 8, 12]
     first = lines(run)[0]
-    assert first["extractor"] == "bundled-1"
+    assert first["extractor"] == BUNDLED
     assert (first["count"], first["reference"]) == (60, "validation images")
     assert first["reference_count"] == 162  # a tenth of 1,617
     for name in ("fid", "precision", "recall", "density", "coverage", "clipped_coverage"):
@@ -46,10 +47,10 @@ def test_the_generator_of_the_lowest_fid_is_kept(run, gan_vkd):
     best = min(lines(run), key=lambda line: line["fid"])["iteration"]
     generator = load_generator(run / "best.safetensors")
     assert generator.card["iteration"] == str(best)
-    assert "lowest FID[bundled-1] of 60 samples against 162 validation" in generator.card["chosen"]
+    assert f"lowest FID[{BUNDLED}] of 60 samples against 162 validation" in generator.card["chosen"]
     result = gan_vkd("eval", run, "--checkpoint", "best", "--num", 50, "--json", "-", "--quiet")
     protocol = json.loads(result.stdout)["protocol"]
-    assert protocol["checkpoint"].startswith(f"iteration {best}, lowest FID[bundled-1]")
+    assert protocol["checkpoint"].startswith(f"iteration {best}, lowest FID[{BUNDLED}]")
     assert protocol["training_count"] == 1617 - 162
     assert len(list((run / "eval").glob("*-best.json"))) == 1
 
