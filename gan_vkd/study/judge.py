@@ -20,11 +20,6 @@ from gan_vkd.study.plan import Unit, Workplace
 LATENT_SEED = 0
 
 
-def is_judged(work: Workplace, unit: Unit) -> bool:
-    """Whether nothing that is trained waits to be judged."""
-    return not _waiting(work, unit)
-
-
 def judge_unit(work: Workplace, unit: Unit, *, device: torch.device, reporter: Reporter) -> None:
     """Write the figures of `gan-vkd eval` for each checkpoint that is there, by each extractor.
 
@@ -32,7 +27,7 @@ def judge_unit(work: Workplace, unit: Unit, *, device: torch.device, reporter: R
         GanVkdError: data, a generator or an extractor that can't be loaded.
     """
     study, loaded = work.study, None
-    for number, name in _waiting(work, unit):
+    for number, name in work.to_judge(unit):
         generator = load_generator(work.generator(unit, number)).to(device)
         if loaded is None:
             spec, share = unit.dataset, study.datasets[unit.dataset]
@@ -70,12 +65,3 @@ def judge_unit(work: Workplace, unit: Unit, *, device: torch.device, reporter: R
         with replacing(work.judgement(unit, number, name)) as temporary:
             text = json.dumps({**result, "machine": machine(device)}, indent=1, allow_nan=False)
             temporary.write_text(text + "\n")
-
-
-def _waiting(work: Workplace, unit: Unit) -> list[tuple[int, str]]:
-    return [
-        (number, name)
-        for number in work.study.checkpoints
-        for name in work.study.extractors
-        if work.notes(unit, number).is_file() and not work.judgement(unit, number, name).is_file()
-    ]

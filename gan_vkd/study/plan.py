@@ -174,6 +174,20 @@ class Workplace:
         """Why a unit failed, in one line."""
         return self.folder(unit) / "error.txt"
 
+    def is_trained(self, unit: Unit) -> bool:
+        """Whether all the unit's checkpoints are there."""
+        return all(self.notes(unit, number).is_file() for number in self.study.checkpoints)
+
+    def to_judge(self, unit: Unit) -> list[tuple[int, str]]:
+        """The checkpoints that are trained and the extractors that have not judged them."""
+        return [
+            (number, name)
+            for number in self.study.checkpoints
+            for name in self.study.extractors
+            if self.notes(unit, number).is_file()
+            and not self.judgement(unit, number, name).is_file()
+        ]
+
     def drawn(self, unit: Unit) -> str:
         """The name of the folder of a unit's photographs."""
         return f"{Path(unit.dataset).stem}-{self.study.datasets[unit.dataset]:g}-seed{unit.seed}"
@@ -227,8 +241,9 @@ def read_study(path: Path, quick: bool = False, only: dict[str, Any] | None = No
         study = Study.model_validate({"name": path.stem, **fields})
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise GanVkdError(f"{path}: {where}: {problem['msg']}") from None
+        where = [str(path), ".".join(map(str, problem["loc"]))]
+        where.append(problem["msg"].removeprefix("Value error, "))
+        raise GanVkdError(": ".join(filter(None, where))) from None
     for unit in study.units():
         study.recipe(unit, study.checkpoints[-1], {})
     return study

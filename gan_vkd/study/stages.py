@@ -2,8 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,37 +10,24 @@ import torch
 from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
-from gan_vkd.study.judge import is_judged, judge_unit
 from gan_vkd.study.plan import Unit, Workplace
 from gan_vkd.study.pool import Ended, side_by_side
-from gan_vkd.study.train import is_trained, train_unit
 
 UNFINISHED = 75  # exit code of a unit whose time was up; the system's EX_TEMPFAIL
 STOPPED = {UNFINISHED}
 STOPPED |= {code for s in (signal.SIGINT, signal.SIGTERM) for code in (-s, 128 + s)}
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A stage: its name, and whether a unit has it behind it."""
-
-    name: str
-    is_done: Callable[[Workplace, Unit], bool]
-
-
-TRAIN, JUDGE = Stage("train", is_trained), Stage("judge", is_judged)
-
-
 def run_here(
     work: Workplace,
     name: str,
-    stages: Sequence[Stage],
+    stages: Sequence[str],
     device: torch.device,
     deadline: float,
     keep_run: bool,
     reporter: Reporter,
 ) -> int:
-    """Do one unit's stages in this process; returns the exit code.
+    """Do one unit's stages, `train` and `judge`, in this process; returns the exit code.
 
     Raises:
         GanVkdError: no such unit; or why it failed, which is noted in its folder too.
@@ -51,7 +37,9 @@ def run_here(
         raise GanVkdError(f"--unit {name}: none of {', '.join(units)}")
     unit = units[name]
     try:
-        if TRAIN in stages:
+        if "train" in stages:
+            from gan_vkd.study.train import train_unit
+
             outcome = train_unit(
                 work,
                 unit,
@@ -62,27 +50,30 @@ def run_here(
             )
             if outcome.reason != "done":
                 return 128 + outcome.signal if outcome.signal else UNFINISHED
-        if JUDGE in stages:
+        if "judge" in stages:
+            from gan_vkd.study.judge import judge_unit
+
             judge_unit(work, unit, device=device, reporter=reporter)
     except Exception as error:
         _note_failure(work, unit, str(error) or type(error).__name__)
         raise
+    work.failure(unit).unlink(missing_ok=True)
     return 0
 
 
 def run_side_by_side(
     work: Workplace,
-    stages: Sequence[Stage],
+    stages: Sequence[str],
     commands: dict[Unit, list[str]],
     jobs: int,
     deadline: float,
     reporter: Reporter,
 ) -> int:
-    """Do the stages of all units that have them not behind them, `jobs` at a time.
+    """Do the stages of all units that have them not behind them, a process each.
 
     Args:
         work: the study.
-        stages: what is done.
+        stages: `train`, `judge`, or both.
         commands: what does it, a unit.
         jobs: processes side by side.
         deadline: on `time.monotonic`'s clock.
@@ -94,9 +85,9 @@ def run_side_by_side(
     todo = {
         str(unit): (unit, command)
         for unit, command in commands.items()
-        if not all(stage.is_done(work, unit) for stage in stages)
+        if not all(_is_done(work, unit, stage) for stage in stages)
     }
-    what = " and ".join(stage.name for stage in stages)
+    what = " and ".join(stages)
     reporter.say(f"{what}: {len(commands) - len(todo)} of {len(commands)} are done")
     over, bad = 0, 0
 
@@ -123,6 +114,11 @@ def run_side_by_side(
         ended=ended,
     )
     return 0 if whole and not bad else 1
+
+
+def _is_done(work: Workplace, unit: Unit, stage: str) -> bool:
+    """Judged is what has no figures to wait for: it may not be trained yet, elsewhere."""
+    return work.is_trained(unit) if stage == "train" else not work.to_judge(unit)
 
 
 def _note_failure(work: Workplace, unit: Unit, line: str) -> None:

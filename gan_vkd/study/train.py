@@ -26,11 +26,6 @@ NOTED = ("overfitting", "fit_train", "fit_held_out", "gradient_ratio", "distill_
 NOTED += ("logit_std_train", "logit_std_held_out", "images_per_second")
 
 
-def is_trained(work: Workplace, unit: Unit) -> bool:
-    """Whether all the unit's checkpoints are there."""
-    return all(work.notes(unit, number).is_file() for number in work.study.checkpoints)
-
-
 def train_unit(
     work: Workplace,
     unit: Unit,
@@ -87,7 +82,6 @@ def train_unit(
             log.write(RunDir(run).log_path.read_bytes())
         if not keep_run:
             shutil.rmtree(run)
-    work.failure(unit).unlink(missing_ok=True)
     return outcome
 
 
