@@ -23,6 +23,8 @@ LATENT_SEED = 0
 def judge_unit(work: Workplace, unit: Unit, *, device: torch.device, reporter: Reporter) -> None:
     """Write the figures of `gan-vkd eval` for each checkpoint that is there, by each extractor.
 
+    Held-out real images are judged beside the baseline's samples only: they are always the same.
+
     Raises:
         GanVkdError: data, a generator or an extractor that can't be loaded.
     """
@@ -38,8 +40,11 @@ def judge_unit(work: Workplace, unit: Unit, *, device: torch.device, reporter: R
                 reporter=reporter,
             )
             data = split_training(loaded, share, "balanced", unit.seed)
+        reference, origin, held_out, held_out_origin = sides(loaded, "train")
+        if unit.arm != study.baseline:
+            held_out = None
         real = RealImages(
-            *sides(loaded, "train"),
+            *(reference, origin, held_out, held_out_origin),
             training=data.train,
             training_origin="the run's training images",
             unseen=data.held_out,

@@ -77,6 +77,10 @@ def _tables(results: Results) -> list[str]:
                     [arm, *(_spread(spread[metric][arm]) for metric in metrics)]
                     for arm in study.arms
                 ]
+                real = {m: results.held_out(dataset, name, m) for m in metrics}
+                if any(value is not None for value in real.values()):
+                    shown = ("-" if v is None else _number(v) for v in real.values())
+                    rows.append(["held-out real images", *shown])
                 others = [arm for arm in study.arms if arm != study.baseline]
                 less = [
                     [arm, *(_difference(change[metric][arm]) for metric in metrics)]

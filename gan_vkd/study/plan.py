@@ -22,7 +22,7 @@ QUICK = {
     "num": 60,
     "common": {
         "data": {"flip": False},
-        "training": {"eval_every": 0, "log_every": 1, "batch_size": 8, "ema_start": 0},
+        "training": {"eval_every": 0, "log_every": 2, "batch_size": 8, "ema_start": 0},
     },
 }
 

@@ -75,6 +75,13 @@ class Results:
         values = self.values(dataset, number, extractor, metric)
         return {arm: over_seeds(by_seed) for arm, by_seed in values.items()}
 
+    def held_out(self, dataset: str, extractor: str, metric: str) -> float | None:
+        """A metric of held-out real images, as judged beside the baseline's samples."""
+        for (unit, _, name), result in self.judgements.items():
+            if (unit.dataset, name) == (dataset, extractor) and result["held_out"] is not None:
+                return result["held_out"]["metrics"].get(metric, {}).get("value")
+        return None
+
     def differences(
         self, dataset: str, number: int, extractor: str, metric: str
     ) -> dict[str, Paired | None]:

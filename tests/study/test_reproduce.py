@@ -7,10 +7,12 @@ import shlex
 import subprocess
 
 import pytest
+import torch
 
 from gan_vkd.evaluation.compare import compare, read_result
 from gan_vkd.gan.exported import load_generator
 from gan_vkd.study import stages
+from gan_vkd.tensors import read_tensors
 
 QUICK = ("arms", "--quick", "--arms", "none,whiten")
 UNITS = [f"digits/{arm}/{seed}" for seed in (0, 1) for arm in ("none", "whiten")]
@@ -18,6 +20,12 @@ UNITS = [f"digits/{arm}/{seed}" for seed in (0, 1) for arm in ("none", "whiten")
 
 def here(out, unit):
     return out / "digits-0.1" / unit.partition("/")[2]
+
+
+def same_bits(file, folder):
+    ours, theirs = read_tensors(file)[0], read_tensors(folder / file.name)[0]
+    assert ours.keys() == theirs.keys()
+    return all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +44,19 @@ def test_a_unit_leaves_generators_notes_figures_and_a_log(done):
         names = {path.name for path in folder.iterdir()}
         kinds = ("{}.safetensors", "{}.json", "{}-bundled-1-60.json")
         assert names == {kind.format(n) for n in (2, 4) for kind in kinds} | {"log.jsonl.gz"}
-        log = [json.loads(line) for line in gzip.open(folder / "log.jsonl.gz")]
-        assert [line["iteration"] for line in log] == [1, 2, 3, 4]
+        log = gzip.decompress((folder / "log.jsonl.gz").read_bytes()).splitlines()
+        log = [json.loads(line) for line in log]
+        assert [line["iteration"] for line in log] == [2, 4]
         for number in (2, 4):
             card = load_generator(folder / f"{number}.safetensors").card
             assert card["iteration"] == str(number)
             notes = json.loads((folder / f"{number}.json").read_text())
-            lines = log[:number]
-            mean = sum(line["overfitting"] for line in lines) / number
+            lines = log[: number // 2]
+            mean = sum(line["overfitting"] for line in lines) / len(lines)
             assert notes["log"]["overfitting"] == pytest.approx(mean)
             assert notes["log_lines"] == [line["iteration"] for line in lines]
             assert ("fit_train" in notes["log"]) == ("whiten" in unit)
-            images = 8 * 2  # batch, steps of D
+            images = 2 * 8 * 2  # iterations a line, batch, steps of D
             seconds = sum(images / line["images_per_second"] for line in lines)
             assert notes["seconds"] == pytest.approx(seconds, abs=0.06)
 
@@ -82,16 +91,13 @@ def test_an_interrupted_unit_goes_on_to_the_same_bits(done, reproduce, tmp_path)
     assert reproduce(*arguments).exit_code == 0
     assert not (folder / "run").exists()
     for number in (2, 4):
-        name = f"{number}.safetensors"
-        assert (folder / name).read_bytes() == (here(done, unit) / name).read_bytes()
+        assert same_bits(folder / f"{number}.safetensors", here(done, unit))
     # A later checkpoint alone was lost: nothing earlier is trained again for the notes.
     (folder / "4.json").unlink()
     time = (folder / "2.json").stat().st_mtime_ns
     assert reproduce(*arguments).exit_code == 0
     assert (folder / "2.json").stat().st_mtime_ns == time
-    assert (folder / "4.safetensors").read_bytes() == (
-        here(done, unit) / "4.safetensors"
-    ).read_bytes()
+    assert same_bits(folder / "4.safetensors", here(done, unit))
 
 
 def test_a_printed_command_does_its_unit(reproduce, tmp_path):
