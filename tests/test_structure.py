@@ -15,6 +15,7 @@ LEVELS = [
     {"classification", "gan"},
     {"evaluation"},
     {"training", "report", "bench"},
+    {"study"},
     {"cli"},
     {"__main__"},
 ]

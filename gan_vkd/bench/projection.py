@@ -37,7 +37,8 @@ def bench_projection(
         A Markdown table.
     """
     rows = []
-    names = [name for name in PROJECTIONS if name != "identity"] + list(_TORCH)
+    idle = ("identity", "orthogonal-frozen")  # no step to take
+    names = [name for name in PROJECTIONS if name not in idle] + list(_TORCH)
     with reporter.bar("Projections", len(sizes) * rounds * len(names)) as bar:
         for student_dim, teacher_dim in sizes:
             modules = {name: _make(name, student_dim, teacher_dim).to(device) for name in names}

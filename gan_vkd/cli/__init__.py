@@ -9,7 +9,7 @@ from gan_vkd import __version__
 from gan_vkd.cli.bench import bench
 from gan_vkd.cli.data import data
 from gan_vkd.cli.evaluate import evaluate
-from gan_vkd.cli.plumbing import OneLineErrors
+from gan_vkd.cli.plumbing import OneLineGroup
 from gan_vkd.cli.recipe import methods, recipe
 from gan_vkd.cli.report import report
 from gan_vkd.cli.sample import sample
@@ -17,7 +17,7 @@ from gan_vkd.cli.teacher import teacher
 from gan_vkd.cli.train import train
 
 
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gan-vkd")
 def cli() -> None:
     """Train a BigGAN on few images with V_kD, sample from it, and measure it."""

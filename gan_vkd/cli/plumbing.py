@@ -13,8 +13,8 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.terminal import printable
 
 
-class OneLineErrors(click.Group):
-    """A group whose errors are one line on standard error and exit code 2."""
+class OneLineErrors:
+    """A command whose errors are one line on standard error and exit code 2."""
 
     def main(self, *args: Any, **kwargs: Any) -> None:
         """Run a command and exit."""
@@ -34,6 +34,14 @@ class OneLineErrors(click.Group):
         except GanVkdError as error:
             _fail(str(error))
         sys.exit(code if isinstance(code, int) else 0)
+
+
+class OneLineGroup(OneLineErrors, click.Group):
+    """A group of commands."""
+
+
+class OneLineCommand(OneLineErrors, click.Command):
+    """A command that stands alone."""
 
 
 def _fail(message: str) -> None:

@@ -46,7 +46,7 @@ from gan_vkd.terminal import printable
 @click.option("--teacher", help="See gan-vkd teacher list; none for plain BigGAN.")
 @click.option("--teacher-size", type=int, help="Pixels the teacher is fed.")
 @teacher_weights_option
-@click.option("--projection", help="orthogonal, orthogonal-exp, linear, svd or identity.")
+@click.option("--projection", help="P; orthogonal-frozen, linear, ...: see the README.")
 @click.option("--normalise", help="whiten, whiten-iterative, whiten-dataset, layernorm or none.")
 @click.option("--loss", help="The adversarial loss: see gan-vkd methods.  [hinge]")
 @click.option(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from gan_vkd.distill.small_resnet import load_classifier
@@ -202,6 +203,42 @@ def lite0_backbone(spec: str, image_size: int | None, _: Path | None) -> Backbon
     """EfficientNet-Lite0's pooled features; 64 pixels by default."""
     network = TimmNetwork(lite0_classifier())
     return Backbone(network, image_size or 64, LITE0_MEAN, LITE0_STD, _POOLINGS["avg"])
+
+
+def random_backbone(spec: str, image_size: int | None, _: Path | None) -> Backbone:
+    """A model of timm at random weights: a teacher that knows nothing, as a control.
+
+    The weights are always the same ones. Batch norms get the statistics of smooth noise: without
+    any, one direction would hold most of the features' variance.
+
+    Args:
+        spec: `random:NAME`.
+        image_size: pixels it is fed; default those of its own configuration.
+
+    Raises:
+        GanVkdError: unknown name, or no pooled output.
+    """
+    import timm
+    from timm.data import resolve_model_data_config
+
+    name = spec.partition(":")[2]
+    if not timm.is_model(name):
+        raise _unknown(spec, "timm", name, timm.list_models())
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = timm.create_model(name).eval()
+        if not hasattr(model, "forward_head"):
+            raise no_pooled_output(spec)
+        data = resolve_model_data_config(model)
+        size = image_size or data["input_size"][1]
+        noise = F.interpolate(torch.randn(64, 3, 8, 8), (size, size), mode="bicubic")
+        norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.momentum = None  # the batch's own statistics
+            norm.train()
+        if norms:
+            model.forward_features(noise)
+    return Backbone(TimmNetwork(model), size, data["mean"], data["std"], _timm_pooling(model))
 
 
 def file_backbone(spec: str, image_size: int | None, _: Path | None) -> Backbone:

@@ -88,6 +88,26 @@ def _q_factor(tall: torch.Tensor) -> torch.Tensor:
     return torch.linalg.solve_triangular(upper, tall, upper=True, left=False)
 
 
+class FrozenOrthogonalProjection(FullPrecision):
+    """h → P h, P a random frame that stays as it was drawn: what is left where P can't learn.
+
+    A control: P rotates and does no more, so D alone has to come to the targets. It starts with the
+    bits of `OrthogonalProjection`.
+    """
+
+    def __init__(self, student_dim: int, teacher_dim: int):
+        super().__init__()
+        self.register_buffer("frame", OrthogonalProjection(student_dim, teacher_dim).matrix().data)
+
+    def matrix(self) -> torch.Tensor:
+        """P, [dt, ds]."""
+        return self.frame
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """[N, ds] → [N, dt]."""
+        return _project(h, self.frame)
+
+
 class OrthogonalExpProjection(FullPrecision):
     """h → P h, P the first ds columns (dt rows) of exp(W), W skew-symmetric (equations 1 to 3).
 
@@ -197,6 +217,7 @@ def _project(h: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
 
 PROJECTIONS = {
     "orthogonal": OrthogonalProjection,
+    "orthogonal-frozen": FrozenOrthogonalProjection,
     "orthogonal-exp": OrthogonalExpProjection,
     "linear": LinearProjection,
     "svd": SvdProjection,

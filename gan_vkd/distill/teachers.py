@@ -16,6 +16,7 @@ from gan_vkd.distill.backbones import (
     file_backbone,
     lite0_backbone,
     no_pooled_output,
+    random_backbone,
     timm_backbone,
     too_odd,
     torchvision_backbone,
@@ -189,6 +190,10 @@ KINDS = {
         "any of torchvision's classifiers before its last layer, as in torchvision:resnet50",
         torchvision_backbone,
         takes_weights=True,
+    ),
+    "random:NAME": TeacherKind(
+        "any of timm's models at random weights: one that has learned nothing, as a control",
+        random_backbone,
     ),
     "file:PATH": TeacherKind(
         "a classifier that `gan-vkd teacher fit` has trained; its pooled features", file_backbone

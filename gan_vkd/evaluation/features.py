@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from gan_vkd import __version__
 from gan_vkd.cache import mark_used, prune
 from gan_vkd.data.images import to_float
 from gan_vkd.distill.small_resnet import load_classifier
@@ -218,7 +219,10 @@ def _circumstances(extractor: Extractor) -> dict:
         "device": kind,
         "precision": _float32_precision(),
         "autocast": torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind),
-        "versions": [(name, version(name)) for name in ("gan_vkd", "torch", *extractor.libraries)],
+        "versions": [
+            ("gan_vkd", __version__),
+            *((name, version(name)) for name in ("torch", *extractor.libraries)),
+        ],
     }
 
 

@@ -92,9 +92,9 @@ def case_of_run(
     if own == "subset":
         sides = (data.train, f"{dataset.name}:subset", data.held_out, data.held_out_origin)
     elif own in ("train", "test"):
-        sides = _sides(dataset, own)
+        sides = sides(dataset, own)
     else:
-        sides = _sides(*_load_reference(own, generator.image_size, root, reporter))
+        sides = sides(*_load_reference(own, generator.image_size, root, reporter))
     real = RealImages(
         *sides,
         training=data.train,
@@ -149,7 +149,7 @@ def case_of_images(
     size = common_size(target)
     images = load_dataset(str(target), image_size=size, reporter=reporter).train
     dataset, split = _load_reference(reference, size, data_root, reporter)
-    reference_images, name, held_out, held_out_origin = _sides(dataset, split)
+    reference_images, name, held_out, held_out_origin = sides(dataset, split)
     real = RealImages(
         reference_images,
         name,
@@ -185,7 +185,7 @@ def _load_reference(
     return dataset, split
 
 
-def _sides(dataset: Dataset, split: str) -> tuple[ImageSet, str, ImageSet | None, str]:
+def sides(dataset: Dataset, split: str) -> tuple[ImageSet, str, ImageSet | None, str]:
     """The reference and the held-out real images beside it, each with where it comes from."""
     name = f"{dataset.name}:{split}"
     if dataset.test is None:

@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 import torch
 
+from gan_vkd import __version__
 from gan_vkd.data.images import ImageSet
 from gan_vkd.data.subsets import balanced_draw
 from gan_vkd.evaluation.chance import NEAREST, Pool
@@ -201,7 +202,10 @@ def evaluate(
             "seed": SEED,
             "extractor_sha256": extractor.sha256,
             "intervals": INTERVALS,
-            "versions": {name: version(name) for name in ("gan_vkd", "torch", "torch-fidelity")},
+            "versions": {
+                "gan_vkd": __version__,
+                **{name: version(name) for name in ("torch", "torch-fidelity")},
+            },
         },
         "metrics": metrics,
         "expected": {

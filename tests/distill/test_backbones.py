@@ -55,6 +55,25 @@ def test_torchvision_models_give_what_their_classifier_is_given(saved, images):
     assert torch.allclose(logits, expected, rtol=1e-3, atol=1e-3)
 
 
+def test_a_random_teacher_is_always_the_same_and_spreads_its_variance(images):
+    before = torch.random.get_rng_state()
+    spec = "random:tf_efficientnet_lite0"
+    teacher, again = (load_teacher(spec, image_size=64) for _ in range(2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert (teacher.dim, teacher.image_size) == (1280, 64)
+    noise = torch.rand(60, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    features = teacher(noise)
+    assert torch.equal(features, again(noise))
+    learned = load_teacher("efficientnet-lite0", 64)(noise)
+    assert torch.nn.functional.cosine_similarity(features, learned).abs().max() < 0.9
+    values = torch.linalg.svdvals((features - features.mean(dim=0)).double()).square()
+    assert values.sum() ** 2 / values.square().sum() > 10  # directions
+    with pytest.raises(GanVkdError, match="did you mean resnet50"):
+        load_teacher("random:resnet5O")
+    with pytest.raises(GanVkdError, match="takes none"):
+        load_teacher(spec, weights="some.safetensors")
+
+
 def test_a_teacher_is_frozen(saved, images):
     teacher = load_teacher("torchvision:resnet50", 32, saved("torchvision:resnet50")[1]).train()
     before = [tensor.clone() for tensor in teacher.state_dict().values()]

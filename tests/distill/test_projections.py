@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from gan_vkd.distill.projections import (
     PROJECTIONS,
+    FrozenOrthogonalProjection,
     IdentityProjection,
     OrthogonalExpProjection,
     OrthogonalProjection,
@@ -179,6 +180,25 @@ def test_a_checkpoint_goes_on_with_the_same_bits(retracted):
     assert torch.equal(projection.matrix(), loaded.matrix())
 
 
+@pytest.mark.parametrize(("student", "teacher"), SHAPES)
+def test_a_frozen_projection_starts_as_the_trained_one_and_stays(student, teacher):
+    torch.manual_seed(1)
+    trained = OrthogonalProjection(student, teacher)
+    torch.manual_seed(1)
+    frozen = FrozenOrthogonalProjection(student, teacher)
+    start = frozen.matrix().clone()
+    assert torch.equal(start, trained.matrix())
+    assert not list(frozen.parameters())
+    assert error(frozen) <= 1e-5
+    h = torch.randn(50, student, requires_grad=True)
+    (frozen(h) - torch.randn(50, teacher)).square().sum().backward()
+    assert h.grad.abs().sum() > 0
+    assert torch.equal(frozen.matrix(), start)
+    other = FrozenOrthogonalProjection(student, teacher)
+    other.load_state_dict(frozen.state_dict())
+    assert torch.equal(other.matrix(), start)
+
+
 def test_calls_without_a_step_change_no_bits():
     torch.manual_seed(0)
     projection = OrthogonalProjection(6, 20)
@@ -222,7 +242,9 @@ def test_lengths_and_angles_are_kept():
         assert torch.allclose(z @ z.T, h @ h.T, atol=1e-4)
 
 
-MATRICES = pytest.mark.parametrize("name", ["orthogonal", "orthogonal-exp", "linear", "svd"])
+MATRICES = pytest.mark.parametrize(
+    "name", ["orthogonal", "orthogonal-frozen", "orthogonal-exp", "linear", "svd"]
+)
 
 
 @MATRICES
@@ -252,7 +274,7 @@ def test_a_cast_of_the_model_leaves_them_in_float32(name, dtype):
     assert name == "linear" or error(projection) <= 1e-5
     projected = model(torch.randn(5, 3).to(dtype))
     assert projected.dtype == torch.float32
-    if name != "svd":
+    if name not in ("svd", "orthogonal-frozen"):
         projected.sum().backward()
         gradients = [parameter.grad for parameter in projection.parameters()]
         assert all(gradient.dtype == torch.float32 for gradient in gradients)

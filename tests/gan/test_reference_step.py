@@ -84,6 +84,8 @@ def projection(name, module, dim, ds):
         return None, None, None
     if name == "identity":
         return lambda: torch.eye(ds, dtype=torch.float64), None, None
+    if name == "orthogonal-frozen":
+        return lambda: module.matrix().double(), None, None
     if name == "orthogonal-exp":
         leaf = module.weight.detach().double().requires_grad_()
 
@@ -151,6 +153,7 @@ CASES += [
     (name, how, 48) for name in ("orthogonal", "orthogonal-exp", "linear") for how in NORMALISATIONS
 ]
 CASES += [("orthogonal", "whiten", 24)]  # dt < ds: orthonormal rows
+CASES += [("orthogonal-frozen", "whiten", 48)]
 CASES += [("identity", how, 32) for how in NORMALISATIONS if how != "whiten-dataset"]
 
 

@@ -36,9 +36,9 @@ class VkDLoss(nn.Module):
     Args:
         student_dim: ds.
         teacher_dim: dt.
-        projection: `orthogonal`, the paper's `orthogonal-exp`, `linear`, `svd` (with
-            normalise="none" and squared distance: both sides are centred, and h is compared with
-            the leading singular coordinates of z), or `identity` for ds = dt.
+        projection: `orthogonal`, `orthogonal-frozen`, the paper's `orthogonal-exp`, `linear`, `svd`
+            (with normalise="none" and squared distance: both sides are centred, and h is compared
+            with the leading singular coordinates of z), or `identity` for ds = dt.
         normalise: `whiten`, `whiten-iterative`, `layernorm`, `none`, or a fitted
             `WhitenDataset`, whose rank then takes the place of dt.
         distance: `squared`, or `smooth-l1`.
@@ -54,7 +54,7 @@ class VkDLoss(nn.Module):
         student_dim: int,
         teacher_dim: int,
         projection: Literal[
-            "orthogonal", "orthogonal-exp", "linear", "svd", "identity"
+            "orthogonal", "orthogonal-frozen", "orthogonal-exp", "linear", "svd", "identity"
         ] = "orthogonal",
         normalise: Literal["whiten", "whiten-iterative", "layernorm", "none"]
         | WhitenDataset = "whiten",

@@ -25,9 +25,9 @@ class VkDSettings(Group):
     """How D learns from the teacher."""
 
     method: Literal["vkd"] = Field("vkd", description="of distillation (gan-vkd methods)")
-    projection: Literal["orthogonal", "orthogonal-exp", "linear", "svd", "identity"] = Field(
-        "orthogonal", description="P, from D's features to the targets"
-    )
+    projection: Literal[
+        "orthogonal", "orthogonal-frozen", "orthogonal-exp", "linear", "svd", "identity"
+    ] = Field("orthogonal", description="P, from D's features to the targets")
     normalise: Literal["none", "layernorm", "whiten", "whiten-iterative", "whiten-dataset"] = Field(
         "whiten", description="of the teacher's features"
     )

@@ -1,0 +1,1 @@
+"""Studies: arms x seeds x checkpoints, trained, judged and compared over seeds."""

@@ -1,0 +1,163 @@
+"""A study's page: what was asked, what would count, what came out, and how it was made."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+from gan_vkd.bench.table import markdown
+from gan_vkd.config.core import Recipe
+from gan_vkd.evaluation.seeds import OverSeeds, Paired
+from gan_vkd.paths import replacing
+from gan_vkd.study.picture import curves_picture
+from gan_vkd.study.plan import Study
+from gan_vkd.study.results import LOGGED, METRICS, Results
+
+SHORT = {"clipped_density": "clipped dens.", "clipped_coverage": "clipped cov."}
+
+
+def write_page(results: Results, page: Path) -> list[Path]:
+    """Write the page, and beside it in a folder of its name everything as JSON and the curves.
+
+    Returns:
+        The files.
+    """
+    folder, study = page.with_suffix(""), results.study
+    pictures = {}
+    for dataset in study.datasets:
+        for metric in study.curves:
+            path = folder / f"{Path(dataset).stem}-{metric}.png"
+            curves = results.curves(dataset, study.extractors[0], metric)
+            curves_picture(curves, study.baseline, metric, path)
+            pictures[f"{dataset}, {metric}"] = path
+    everything = folder / f"{page.stem}.json"
+    with replacing(everything) as temporary:
+        temporary.write_text(json.dumps(results.as_json(), indent=1, allow_nan=False) + "\n")
+    parts = [f"# {study.title}", study.question.strip(), _claims(results)]
+    parts += ["## What came out", *_tables(results), "## Curves"]
+    parts += [f"![{name}]({folder.name}/{path.name})" for name, path in pictures.items()]
+    parts += ["## How it was made", *_protocol(results)]
+    parts.append(f"Every figure: [{everything.name}]({folder.name}/{everything.name}).")
+    with replacing(page) as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return [page, everything, *pictures.values()]
+
+
+def _claims(results: Results) -> str:
+    study = results.study
+    rows = []
+    for claim in study.claims:
+        for dataset in study.datasets:
+            difference, said = results.claimed(dataset, study.extractors[0], claim)
+            what = f"{claim.metric} of {claim.arm} less {claim.against}: {claim.better}"
+            rows.append([claim.says, what, dataset, _difference(difference), said])
+    header = ["claim", "supported where", "data", "difference [95 %] (pairs)", "verdict"]
+    rule = (
+        "Written in the study's file before anything was trained. A claim is *supported* where the "
+        "95 % interval of the difference over seeds (paired, Student's t, at the last checkpoint, "
+        f"by {study.extractors[0]}) lies wholly on its side of 0, *against* where it lies wholly "
+        "on the other, else *not shown*. Each stands for itself, uncorrected: of forty claims of "
+        "which none holds, one would be supported by chance."
+    )
+    return "\n\n".join(["## What would count as support", rule, markdown(header, rows)])
+
+
+def _tables(results: Results) -> list[str]:
+    study, parts = results.study, []
+    for dataset in study.datasets:
+        for number in reversed(study.checkpoints):
+            for name in study.extractors:
+                metrics = [*METRICS, *LOGGED]
+                header = ["arm", *(SHORT.get(metric, metric) for metric in metrics)]
+                place = (dataset, number, name)
+                spread = {metric: results.spread(*place, metric) for metric in metrics}
+                change = {metric: results.differences(*place, metric) for metric in metrics}
+                rows = [
+                    [arm, *(_spread(spread[metric][arm]) for metric in metrics)]
+                    for arm in study.arms
+                ]
+                real = {m: results.held_out(dataset, name, m) for m in metrics}
+                if any(value is not None for value in real.values()):
+                    shown = ("-" if v is None else _number(v) for v in real.values())
+                    rows.append(["held-out real images", *shown])
+                others = [arm for arm in study.arms if arm != study.baseline]
+                less = [
+                    [arm, *(_difference(change[metric][arm]) for metric in metrics)]
+                    for arm in others
+                ]
+                parts += [
+                    f"### {dataset}, {number:,} iterations [{name}]",
+                    "Mean ± standard deviation over seeds (seeds):",
+                    markdown(header, rows),
+                    f"Less {study.baseline}, seed by seed: mean [95 % interval] (pairs):",
+                    markdown(header, less),
+                ]
+    return parts
+
+
+def _protocol(results: Results) -> list[str]:
+    study = results.study
+    recipe = _taught(study)
+    training, last = recipe.training, study.checkpoints[-1]
+    shares = ", ".join(f"{spec} at {share:g}" for spec, share in study.datasets.items())
+    iterations = ", ".join(f"{number:,}" for number in study.checkpoints)
+    machines = Counter(note["machine"] for note in results.notes.values())
+    judges = Counter(result["machine"] for result in results.judgements.values())
+    units, missing = study.units(), results.missing
+    facts = [
+        f"Data: {shares} (share of the training images; the seed draws the photographs too).",
+        f"Runs: {len(units)}, of {len(study.arms)} arms under the seeds "
+        f"{', '.join(map(str, study.seeds))}; preset {study.preset}, {last:,} iterations of "
+        f"{training.d_steps} steps of D and one of G, batch {training.batch_size}, judged after "
+        f"{iterations}.",
+        f"Teacher: {recipe.teacher.spec} where an arm names no other.",
+        f"Judged: {study.num:,} samples of the exported generator, labels in the data's "
+        f"proportions, one latent seed, by {', '.join(study.extractors)}, against the whole "
+        "training split; the neighbours' metrics with k = 5 and as many real images.",
+        "copies: the share of samples as near to a training image, by features, as the nearest "
+        "1 % of held-out real images. overfitting: D's mean logit on training less held-out "
+        "images, at most 256 of each, mean of the last five lines of the log.",
+        f"Trained on {_counted(machines, 'checkpoints')}; judged on {_counted(judges, 'results')}.",
+        f"Without their last checkpoint: {', '.join(map(str, missing)) or 'none'}.",
+    ]
+    facts += [f"Failed: {unit}: {line}" for unit, line in results.failures.items()]
+    settings = {"common": study.common, "arms": study.arms}
+    command = f"    scripts/reproduce {study.name}"
+    return [
+        "\n".join(f"- {fact}" for fact in facts),
+        "\n".join([f"{command} --train", f"{command} --judge", f"{command} --report"]),
+        "Seconds of training a run, beside as many others as were started:",
+        markdown(["arm", "seconds"], [[arm, _spread(results.seconds(arm))] for arm in study.arms]),
+        "Settings, over the preset's:",
+        f"```yaml\n{yaml.safe_dump(settings, sort_keys=False)}```",
+    ]
+
+
+def _taught(study: Study) -> Recipe:
+    """The recipe of the first arm that has a teacher, else of the first."""
+    recipes = [study.recipe(unit, study.checkpoints[-1], {}) for unit in study.units()]
+    return next((r for r in recipes if r.teacher.spec != "none"), recipes[0])
+
+
+def _counted(names: Counter, what: str) -> str:
+    return ", ".join(f"{name} ({count} {what})" for name, count in names.items()) or "nothing yet"
+
+
+def _spread(found: OverSeeds | None) -> str:
+    if found is None:
+        return "-"
+    spread = "" if found.deviation is None else f" ± {_number(found.deviation)}"
+    return f"{_number(found.mean)}{spread} ({found.count})"
+
+
+def _difference(found: Paired | None) -> str:
+    if found is None:
+        return "-"
+    interval = "" if found.low is None else f" [{_number(found.low)}, {_number(found.high)}]"
+    return f"{_number(found.mean)}{interval} ({found.count})"
+
+
+def _number(value: float) -> str:
+    size = abs(value)
+    return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}"

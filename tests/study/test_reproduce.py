@@ -1,0 +1,179 @@
+"""scripts/reproduce on a toy study: digits, preset tiny, 2 arms x 2 seeds x 2 checkpoints."""
+
+import gzip
+import json
+import os
+import shlex
+import subprocess
+
+import pytest
+import torch
+
+from gan_vkd.evaluation.compare import compare, read_result
+from gan_vkd.gan.exported import load_generator
+from gan_vkd.study import stages
+from gan_vkd.tensors import read_tensors
+
+QUICK = ("arms", "--quick", "--arms", "none,whiten")
+UNITS = [f"digits/{arm}/{seed}" for seed in (0, 1) for arm in ("none", "whiten")]
+
+
+def here(out, unit):
+    return out / "digits-0.1" / unit.partition("/")[2]
+
+
+def same_bits(file, folder):
+    ours, theirs = read_tensors(file)[0], read_tensors(folder / file.name)[0]
+    assert ours.keys() == theirs.keys()
+    return all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.fixture(scope="module")
+def done(reproduce, tmp_path_factory):
+    """All units, each trained and judged in this process."""
+    out = tmp_path_factory.mktemp("reproduce")
+    for unit in UNITS:
+        result = reproduce(*QUICK, "--train", "--judge", "--unit", unit, "--out", out, "--quiet")
+        assert result.exit_code == 0, result.output
+    return out
+
+
+def test_a_unit_leaves_generators_notes_figures_and_a_log(done):
+    for unit in UNITS:
+        folder = here(done, unit)
+        names = {path.name for path in folder.iterdir()}
+        kinds = ("{}.safetensors", "{}.json", "{}-bundled-1-60.json")
+        assert names == {kind.format(n) for n in (2, 4) for kind in kinds} | {"log.jsonl.gz"}
+        log = gzip.decompress((folder / "log.jsonl.gz").read_bytes()).splitlines()
+        log = [json.loads(line) for line in log]
+        assert [line["iteration"] for line in log] == [2, 4]
+        for number in (2, 4):
+            card = load_generator(folder / f"{number}.safetensors").card
+            assert card["iteration"] == str(number)
+            notes = json.loads((folder / f"{number}.json").read_text())
+            lines = log[: number // 2]
+            mean = sum(line["overfitting"] for line in lines) / len(lines)
+            assert notes["log"]["overfitting"] == pytest.approx(mean)
+            assert notes["log_lines"] == [line["iteration"] for line in lines]
+            assert ("fit_train" in notes["log"]) == ("whiten" in unit)
+            images = 2 * 8 * 2  # iterations a line, batch, steps of D
+            seconds = sum(images / line["images_per_second"] for line in lines)
+            assert notes["seconds"] == pytest.approx(seconds, abs=0.06)
+
+
+def test_figures_are_those_of_gan_vkd_eval(done):
+    first, second = (here(done, unit) / "4-bundled-1-60.json" for unit in UNITS[:2])
+    protocol = read_result(first)["protocol"]
+    assert (protocol["judged_count"], protocol["reference"]) == (60, "digits:train")
+    assert protocol["training_count"] == 180
+    assert compare(first, second)["metrics"]["fid"]["difference"]["value"] is not None
+
+
+def test_what_is_done_is_not_done_again(done, reproduce, monkeypatch):
+    before = {path: path.stat().st_mtime_ns for path in done.rglob("*")}
+    monkeypatch.setattr(stages, "side_by_side", lambda commands, **_: not commands)
+    result = reproduce(*QUICK, "--train", "--judge", "--out", done)
+    assert result.exit_code == 0, result.output
+    assert "train and judge: 4 of 4 are done" in result.stderr
+    for unit in UNITS:
+        assert reproduce(*QUICK, "--train", "--unit", unit, "--out", done).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in done.rglob("*")} == before
+
+
+def test_an_interrupted_unit_goes_on_to_the_same_bits(done, reproduce, tmp_path):
+    unit = UNITS[1]
+    arguments = (*QUICK, "--train", "--unit", unit, "--out", tmp_path, "--quiet")
+    folder = here(tmp_path, unit)
+    stopped = reproduce(*arguments, "--time-limit", "0s")
+    assert stopped.exit_code == stages.UNFINISHED
+    assert not list(folder.glob("*.json"))
+    assert (folder / "run").is_dir()
+    assert reproduce(*arguments).exit_code == 0
+    assert not (folder / "run").exists()
+    for number in (2, 4):
+        assert same_bits(folder / f"{number}.safetensors", here(done, unit))
+    # A later checkpoint alone was lost: nothing earlier is trained again for the notes.
+    (folder / "4.json").unlink()
+    time = (folder / "2.json").stat().st_mtime_ns
+    assert reproduce(*arguments).exit_code == 0
+    assert (folder / "2.json").stat().st_mtime_ns == time
+    assert same_bits(folder / "4.safetensors", here(done, unit))
+
+
+def test_a_printed_command_does_its_unit(reproduce, tmp_path):
+    result = reproduce(*QUICK, "--train", "--out", tmp_path, "--commands")
+    lines = result.stdout.splitlines()
+    assert [shlex.split(line)[-1] for line in lines] == UNITS
+    env = {**os.environ, "PYTHONPATH": ""}
+    ended = subprocess.run(lines[2], shell=True, env=env, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert (here(tmp_path, UNITS[2]) / "4.safetensors").is_file()
+    assert not list(tmp_path.glob("digits-0.1/*/0"))
+
+
+def test_a_run_that_fails_is_noted_and_the_others_go_on(done, reproduce, tmp_path, monkeypatch):
+    """In place of processes: units in this one, of which one finds another's checkpoint."""
+
+    def one_by_one(commands, *, ended, **_):
+        for name, command in commands.items():
+            result = reproduce(*command[2:])
+            ended(stages.Ended(name, result.exit_code, result.stderr))
+        return True
+
+    monkeypatch.setattr(stages, "side_by_side", one_by_one)
+    for unit in UNITS:
+        here(tmp_path, unit).mkdir(parents=True)
+        for number in (2, 4):
+            notes = (here(done, unit) / f"{number}.json").read_text()
+            if unit == UNITS[1]:
+                notes = notes.replace('"batch_size": 8', '"batch_size": 9')
+            if (unit, number) not in ((UNITS[0], 4), (UNITS[1], 4)):
+                (here(tmp_path, unit) / f"{number}.json").write_text(notes)
+    result = reproduce(*QUICK, "--train", "--out", tmp_path)
+    assert result.exit_code == 1
+    line = (here(tmp_path, UNITS[1]) / "error.txt").read_text()
+    assert "trained with other settings (training)" in line
+    assert f"2/2 {UNITS[1]} failed: " in result.stderr
+    assert (here(tmp_path, UNITS[0]) / "4.safetensors").is_file()
+
+
+def test_the_page_has_every_arm_claim_and_difference(done, reproduce, tmp_path):
+    page = tmp_path / "results" / "arms.md"
+    (here(done, UNITS[3]) / "error.txt").write_text("the discriminator is dead\n")
+    result = reproduce(*QUICK, "--report", "--out", done, "--page", page)
+    (here(done, UNITS[3]) / "error.txt").unlink()
+    assert result.exit_code == 0, result.output
+    text, everything = (
+        page.read_text(),
+        json.loads((page.with_suffix("") / "arms.json").read_text()),
+    )
+    values = [
+        json.loads((here(done, f"digits/{arm}/{seed}") / "4-bundled-1-60.json").read_text())
+        for arm in ("none", "whiten")
+        for seed in (0, 1)
+    ]
+    fids = [result["metrics"]["fid"]["value"] for result in values]
+    [row] = [
+        row for row in everything["figures"] if (row["metric"], row["iteration"]) == ("fid", 4)
+    ]
+    assert row["values"] == {
+        "none": {"0": fids[0], "1": fids[1]},
+        "whiten": {"0": fids[2], "1": fids[3]},
+    }
+    difference = row["less_baseline"]["whiten"]
+    assert difference["mean"] == pytest.approx((fids[2] + fids[3] - fids[0] - fids[1]) / 2)
+    assert difference["low"] < difference["mean"] < difference["high"]
+    claims = {(claim["arm"], claim["against"]) for claim in everything["claims"]}
+    assert claims == {("whiten", "none")}
+    assert "Failed: digits/whiten/1: the discriminator is dead" in text
+    assert "scripts/reproduce arms --judge" in text
+    for name in ("fid", "recall", "overfitting"):
+        picture = page.with_suffix("") / f"digits-{name}.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert f"(arms/{picture.name})" in text
+
+
+def test_an_unknown_unit_is_refused(reproduce, tmp_path):
+    result = reproduce(*QUICK, "--train", "--unit", "digits/nobody/0", "--out", tmp_path)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith("Error: --unit digits/nobody/0: none of ")
