@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from gan_vkd.engine.replay import CALLS_BEFORE
 from gan_vkd.gan.task import GanTask
 
 DAY = 86_400  # seconds
@@ -55,8 +56,10 @@ def _millions(network: torch.nn.Module) -> str:
 
 def time_needed(copies: GanTask, start: int) -> str:
     """Time iterations on throw-away copies, once the teacher's features they need are known."""
-    count = 1 if _seconds(copies, 1) > 5 else 4
-    _seconds(copies, count)
+    replayed = copies.replay.enabled
+    count = 1 if _seconds(copies, 1) > 5 else 8 if replayed else 4
+    for _ in range(CALLS_BEFORE + 1 if replayed else 1):
+        _seconds(copies, count)
     seconds = _seconds(copies, count) / count
     left = seconds * max(0, copies.schedule.iterations - start)
     text = f"Time           about {_duration(left)} ({seconds:.3g} s an iteration)"
