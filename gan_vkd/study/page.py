@@ -59,7 +59,7 @@ def _claims(results: Results) -> str:
         "95 % interval of the difference over seeds (paired, Student's t, at the last checkpoint, "
         f"by {study.extractors[0]}) lies wholly on its side of 0, *against* where it lies wholly "
         "on the other, else *not shown*, and *incomplete* before all seeds are in. Each stands for "
-        "itself, uncorrected: of forty claims of which none holds, one would be supported by chance."
+        "itself, uncorrected: of forty claims of which none holds, one is supported by chance."
     )
     return "\n\n".join(["## What would count as support", rule, markdown(header, rows)])
 
