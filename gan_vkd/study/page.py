@@ -15,6 +15,7 @@ from gan_vkd.study.plan import Study
 from gan_vkd.study.results import LOGGED, METRICS, Results
 
 SHORT = {"clipped_density": "clipped dens.", "clipped_coverage": "clipped cov."}
+SHORT |= {"gradient_ratio": "gradient ratio", "fit_held_out": "R² held-out"}
 
 
 def write_page(results: Results, page: Path) -> list[Path]:
@@ -57,8 +58,8 @@ def _claims(results: Results) -> str:
         "Written in the study's file before anything was trained. A claim is *supported* where the "
         "95 % interval of the difference over seeds (paired, Student's t, at the last checkpoint, "
         f"by {study.extractors[0]}) lies wholly on its side of 0, *against* where it lies wholly "
-        "on the other, else *not shown*. Each stands for itself, uncorrected: of forty claims of "
-        "which none holds, one would be supported by chance."
+        "on the other, else *not shown*, and *incomplete* before all seeds are in. Each stands for "
+        "itself, uncorrected: of forty claims of which none holds, one is supported by chance."
     )
     return "\n\n".join(["## What would count as support", rule, markdown(header, rows)])
 
@@ -117,7 +118,9 @@ def _protocol(results: Results) -> list[str]:
         "training split; the neighbours' metrics with k = 5 and as many real images.",
         "copies: the share of samples as near to a training image, by features, as the nearest "
         "1 % of held-out real images. overfitting: D's mean logit on training less held-out "
-        "images, at most 256 of each, mean of the last five lines of the log.",
+        "images, at most 256 of each. gradient ratio: V_kD's pull on D's features over the "
+        "adversarial one's. R² held-out: of the targets of held-out images. All three are means of "
+        "the last five lines of the log.",
         f"Trained on {_counted(machines, 'checkpoints')}; judged on {_counted(judges, 'results')}.",
         f"Without their last checkpoint: {', '.join(map(str, missing)) or 'none'}.",
     ]

@@ -20,7 +20,7 @@ def curves_picture(curves: Curves, baseline: str, metric: str, path: Path) -> No
     rows = -(-len(arms) // COLUMNS)
     columns = min(COLUMNS, len(arms))
     size = (PANEL[0] * columns, PANEL[1] * rows)
-    figure = Figure(figsize=size, layout="constrained", dpi=90)
+    figure = Figure(figsize=size, layout="constrained", dpi=72)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
     for panel in panels[len(arms) :]:
         panel.set_visible(False)

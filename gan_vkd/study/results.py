@@ -8,7 +8,11 @@ from typing import Any
 from gan_vkd.evaluation.seeds import OverSeeds, Paired, over_seeds, paired, verdict
 from gan_vkd.study.plan import Claim, Unit, Workplace
 
-LOGGED = ("overfitting",)  # from the log's notes: the same whoever judges
+LOGGED = (
+    "overfitting",
+    "gradient_ratio",
+    "fit_held_out",
+)  # from the log's notes: the same whoever judges
 METRICS = ("fid", "kid", "precision", "recall", "density", "coverage")
 METRICS += ("clipped_density", "clipped_coverage", "copies")
 
@@ -95,9 +99,15 @@ class Results:
         }
 
     def claimed(self, dataset: str, extractor: str, claim: Claim) -> tuple[Paired | None, str]:
-        """The difference that a claim is about, at the last checkpoint, and what it says."""
+        """The difference that a claim is about, at the last checkpoint, and what it says.
+
+        Nothing is said before all seeds are in: who looks on the way, and stops at will, finds
+        more than there is.
+        """
         values = self.values(dataset, self.study.checkpoints[-1], extractor, claim.metric)
         difference = paired(values[claim.arm], values[claim.against])
+        if difference is None or difference.count < len(self.study.seeds):
+            return difference, "incomplete"
         return difference, verdict(difference, claim.better == "lower")
 
     def curves(
