@@ -3,7 +3,7 @@
 IMAGES is the folder tinyimagenet32-b: 50,000 training and 5,000 held-out photographs of 100
 classes of Tiny ImageNet (Stanford CS231n), 32x32 pixels; none of them is in CIFAR. Figures are
 comparable under one set of weights only, so retraining bumps the number in the name. Other
-options make a second judge, to be used as --extractor file:OUT.
+options make another judge, to be used as --extractor file:OUT.
 """
 
 import argparse
@@ -22,9 +22,9 @@ def main() -> None:
     )
     parser.add_argument("images", metavar="IMAGES")
     parser.add_argument("out", metavar="OUT.safetensors", type=Path)
-    parser.add_argument("--widths", type=int, nargs="+", default=[32, 64, 128, 256])
-    parser.add_argument("--blocks", type=int, nargs="+", default=[1, 2, 1], help="a stage")
-    parser.add_argument("--epochs", type=int, default=80)
+    parser.add_argument("--widths", type=int, nargs="+", default=[24, 56, 112, 224])
+    parser.add_argument("--blocks", type=int, nargs="+", default=[2, 3, 1], help="a stage")
+    parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--peak-lr", type=float, default=0.4)
     parser.add_argument("--weight-decay", type=float, default=5e-4)

@@ -231,12 +231,6 @@ def read_study(path: Path, quick: bool = False, only: dict[str, Any] | None = No
     if quick:
         common = merge(fields.get("common", {}), QUICK["common"])
         fields |= {**QUICK, "common": common, "extractors": ["bundled-1"]}
-    for name, chosen in (only or {}).items():
-        fields[name] = _picked(fields[name], chosen, name)
-    if only and "arms" in only:
-        kept = fields["arms"].keys()
-        claims = [c for c in fields.get("claims", []) if {c["arm"], c["against"]} <= kept]
-        fields["claims"] = claims
     try:
         study = Study.model_validate({"name": path.stem, **fields})
     except ValidationError as error:
@@ -244,6 +238,10 @@ def read_study(path: Path, quick: bool = False, only: dict[str, Any] | None = No
         where = [str(path), ".".join(map(str, problem["loc"]))]
         where.append(problem["msg"].removeprefix("Value error, "))
         raise GanVkdError(": ".join(filter(None, where))) from None
+    kept = {name: _picked(fields[name], chosen, name) for name, chosen in (only or {}).items()}
+    if "arms" in kept:
+        kept["claims"] = [c for c in study.claims if {c.arm, c.against} <= kept["arms"].keys()]
+    study = study.model_copy(update=kept)
     for unit in study.units():
         study.recipe(unit, study.checkpoints[-1], {})
     return study
