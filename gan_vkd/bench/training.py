@@ -74,11 +74,12 @@ def _legend(recipe: Recipe, precision: str, rate: float, rounds: int, device: to
     return (
         f"{recipe.data.image_size} pixels, channels {recipe.gan.channels}, {training.d_steps} "
         f"steps of D and one of G, {precision}, {rounds} rounds, {machine(device)}. "
-        f"An iteration is the mean of {PERIOD}; ms: median ± half the quartiles' distance. images/s counts the real "
-        f"images that D sees. The device's rate, by a large product of matrices in {precision}: "
-        f"{rate / 1e12:.3g} TFLOP/s. Operations and waits (questions that a GPU's host waits for) "
-        "are those that Python asks for in an iteration; a replayed iteration asks for its inputs "
-        "and one graph. Parts are timed alone, and shares are of their sum."
+        f"An iteration is the mean of {PERIOD}; ms: median ± half the quartiles' distance. "
+        "images/s counts the real images that D sees. The device's rate, by a large product of "
+        f"matrices in {precision}: {rate / 1e12:.3g} TFLOP/s. Operations and waits (questions "
+        "that a GPU's host waits for) are those that Python asks for in an iteration; a replayed "
+        "iteration asks for its inputs and one graph. Parts are timed alone, and shares are of "
+        "their sum."
     )
 
 
