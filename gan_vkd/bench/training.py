@@ -53,9 +53,9 @@ def bench_training(
     rate = device_rate(device, FLOAT[precision], timed)
     rows, parts = [], []
     for batch in batches:
-        tasks = {"no teacher": _task(recipe, batch, precision, device, taught=False)}
+        tasks = {"no teacher": make_task(recipe, batch, precision, device, taught=False)}
         if recipe.teacher.spec != "none":
-            tasks[recipe.teacher.spec] = _task(recipe, batch, precision, device, taught=True)
+            tasks[recipe.teacher.spec] = make_task(recipe, batch, precision, device, taught=True)
         rows += _whole(tasks, rate, rounds, device, reporter)
         parts += _parts(tasks, rounds, device, reporter)
     if profile is not None:
@@ -83,9 +83,18 @@ def _legend(recipe: Recipe, precision: str, rate: float, rounds: int, device: to
     )
 
 
-def _task(
+def make_task(
     recipe: Recipe, batch: int, precision: str, device: torch.device, taught: bool
 ) -> GanTask:
+    """A run of noise, ready to iterate.
+
+    Args:
+        recipe: of the run; its data set is left aside.
+        batch: images a step.
+        precision: `fp32` or `bf16`.
+        device: where.
+        taught: whether the recipe's teacher takes part.
+    """
     size, numbers = recipe.data.image_size, torch.Generator().manual_seed(0)
     images = torch.randint(256, (IMAGES, 3, size, size), dtype=torch.uint8, generator=numbers)
     names = tuple(map(str, range(CLASSES)))
