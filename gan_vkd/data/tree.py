@@ -11,7 +11,7 @@ from pathlib import Path
 from gan_vkd.data.archive import open_archive, read_file, read_member
 from gan_vkd.errors import GanVkdError
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
 
 @dataclass(frozen=True)
