@@ -21,9 +21,9 @@ def data() -> None:
 def describe_data(spec: str, data_root: Path | None, skip_bad: bool, quiet: bool) -> None:
     """What a data set holds, before anything is trained."""
     _, reporter = begin(quiet=quiet)
-    from gan_vkd.data.sources import describe, load_dataset
+    from gan_vkd.data.sources import describe, read_dataset
 
-    dataset = load_dataset(
+    dataset = read_dataset(
         spec, image_size=32, data_root=data_root, skip_bad=skip_bad, reporter=reporter
     )
     for line in describe(dataset):

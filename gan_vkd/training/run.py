@@ -81,8 +81,6 @@ def run_training(
             skip_bad=settings.skip_bad,
             reporter=reporter,
         )
-        if dataset.skipped:
-            reporter.say(f"Left out {dataset.skipped} unreadable images of {settings.dataset}")
         recipe = _settled(recipe, dataset.flippable, device)
         seed = recipe.training.seed
         data = split_training(
