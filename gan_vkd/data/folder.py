@@ -36,6 +36,7 @@ def common_size(root: Path) -> int:
         GanVkdError: sizes that differ, not square, or unreadable images.
     """
     tree = open_tree(root)
+    _refuse_bad(root, tree, "mend or remove what can't be read")
     first = None
     for path in tree.paths:
         try:
@@ -66,12 +67,8 @@ def load_folder(root: Path, image_size: int, *, skip_bad: bool, reporter: Report
             memory for, or an unreadable image, folder or link (unless `skip_bad`).
     """
     tree = open_tree(root)
-    if tree.bad and not skip_bad:
-        (first, reason), rest = min(tree.bad.items()), len(tree.bad) - 1
-        raise GanVkdError(
-            f"{root}: can't read {first} ({reason}){f' and {rest:,} more' if rest else ''}: "
-            "mend or remove what can't be read, or pass --skip-bad"
-        )
+    if not skip_bad:
+        _refuse_bad(root, tree, "mend or remove what can't be read, or pass --skip-bad")
     if not tree.paths:
         raise GanVkdError(f"{root}: none of the {len(tree.bad):,} images can be read")
     labels = read_labels(root, tree)
@@ -84,6 +81,13 @@ def load_folder(root: Path, image_size: int, *, skip_bad: bool, reporter: Report
         notes=(*tree.notes, *layout.notes),
         skipped=unlisted + dataset.skipped,
     )
+
+
+def _refuse_bad(root: Path, tree: Tree, remedy: str) -> None:
+    if tree.bad:
+        first, reason = min(tree.bad.items())
+        rest = f" and {len(tree.bad) - 1:,} more" if len(tree.bad) > 1 else ""
+        raise GanVkdError(f"{root}: can't read {first} ({reason}){rest}: {remedy}")
 
 
 def _load(

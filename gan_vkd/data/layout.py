@@ -14,7 +14,7 @@ from gan_vkd.errors import GanVkdError
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
+    "test": ("test", "testing", "evaluation", "eval"),
 }
 _SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
 _WORD = re.compile("|".join(sorted(_SPLIT_OF, key=len, reverse=True)))

@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from gan_vkd.data.layout import Layout, find_layout, natural
+from gan_vkd.data.labels import FILE_COLUMNS
+from gan_vkd.data.layout import SPLITS, Layout, find_layout, natural
+from gan_vkd.data.tree import LABEL_FILES, SUFFIXES
 from gan_vkd.errors import GanVkdError
 
 
@@ -96,6 +98,7 @@ def test_a_test_split_alone_is_no_class(paths):  # CASES 1, 2
         ("TRAIN", "VAL"),
         ("train", "validation"),
         ("train", "dev"),
+        ("training", "evaluation"),
         ("seg_train", "seg_test"),
         ("train-images", "val-images"),
         ("trainset", "testset"),
@@ -154,3 +157,9 @@ def test_empty_class_folders_are_said():  # CASES 5
     assert find_layout(Path("x"), paths, folders).notes == [
         "class 'c' holds no image and is left out"
     ]
+
+
+def test_the_rules_are_written_down():
+    text = (Path(__file__).parents[2] / "docs" / "layouts.md").read_text(encoding="utf-8")
+    names = [*SUFFIXES, *LABEL_FILES, *FILE_COLUMNS, *(word for w in SPLITS.values() for word in w)]
+    assert [name for name in names if f"`{name}`" not in text] == []

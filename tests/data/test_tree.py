@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from gan_vkd.data import folder
-from gan_vkd.data.folder import load_folder
+from gan_vkd.data.folder import common_size, load_folder
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.tree import open_tree
 from gan_vkd.errors import GanVkdError
@@ -44,6 +44,8 @@ def test_links_to_nothing_are_refused_and_counted_or_left_out(make_folder):  # C
         (root / "a" / f"x{i}.png").symlink_to("/nowhere")
     with pytest.raises(GanVkdError, match=r"a/x0\.png \(a link to nothing\) and 14 more"):
         load(root)
+    with pytest.raises(GanVkdError, match=r"a/x0\.png \(a link to nothing\) and 14 more"):
+        common_size(root)
     dataset = load(root, skip_bad=True)
     assert dataset.train.counts.tolist() == [5, 2]
     assert len(dataset.skipped) == 15
