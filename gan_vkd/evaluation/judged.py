@@ -9,10 +9,12 @@ from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.config.layers import read_config
 from gan_vkd.data.folder import common_size
 from gan_vkd.data.images import Dataset, ImageSet
+from gan_vkd.data.record import Record, in_order_of, read_record, require_same
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import split_training
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.features import Extractor
+from gan_vkd.evaluation.metrics import require_enough
 from gan_vkd.evaluation.protocol import RealImages, cut
 from gan_vkd.gan.exported import latents, load_generator
 from gan_vkd.progress import Reporter
@@ -82,6 +84,10 @@ def case_of_run(
         skip_bad=recipe.data.skip_bad,
         reporter=reporter,
     )
+    began = read_record(run) or Record(
+        generator.class_names, tuple(generator.class_counts.tolist()), None
+    )
+    dataset = in_order_of(dataset, began.class_names)
     data = split_training(
         dataset,
         recipe.data.subset,
@@ -89,14 +95,15 @@ def case_of_run(
         recipe.training.seed,
         recipe.data.validation,
     )
+    require_same(f"{run}: {recipe.data.dataset}", began, data.train)
     if own == "subset":
-        sides = (data.train, f"{dataset.name}:subset", data.held_out, data.held_out_origin)
+        real_images = (data.train, f"{dataset.name}:subset", data.held_out, data.held_out_origin)
     elif own in ("train", "test"):
-        sides = sides(dataset, own)
+        real_images = sides(dataset, own)
     else:
-        sides = sides(*_load_reference(own, generator.image_size, root, reporter))
+        real_images = sides(*_load_reference(own, generator.image_size, root, reporter))
     real = RealImages(
-        *sides,
+        *real_images,
         training=data.train,
         training_origin="the run's training images",
         unseen=data.held_out,
@@ -150,6 +157,8 @@ def case_of_images(
     images = load_dataset(str(target), image_size=size, reporter=reporter).train
     dataset, split = _load_reference(reference, size, data_root, reporter)
     reference_images, name, held_out, held_out_origin = sides(dataset, split)
+    for side, where in ((images, str(target)), (reference_images, f"--reference {reference}")):
+        require_enough(len(side), settings.nearest_k, where)
     real = RealImages(
         reference_images,
         name,
