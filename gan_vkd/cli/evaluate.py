@@ -68,7 +68,7 @@ def evaluate(
 
     from gan_vkd.evaluation import judged, protocol
     from gan_vkd.evaluation.features import load_extractor
-    from gan_vkd.evaluation.findings import NOTHING
+    from gan_vkd.evaluation.findings import sentences
     from gan_vkd.evaluation.pictures import nearest_picture
     from gan_vkd.evaluation.table import metrics_table
     from gan_vkd.paths import replacing
@@ -116,8 +116,7 @@ def evaluate(
         with replacing(place) as temporary:
             temporary.write_text(text)
         reporter.say(f"Written to {place}, with the nearest training images as .nearest.png")
-    said = [f"- {sentence}" for sentence in result["findings"]] or [NOTHING]
-    _show(metrics_table(result), said, text, json_file, quiet)
+    _show(metrics_table(result), sentences(result), text, json_file, quiet)
 
 
 def _compare(first: Path, second: Path, json_file: str | None, quiet: bool) -> None:

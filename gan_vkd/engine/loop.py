@@ -170,7 +170,9 @@ class _Curve:
         figures = {f"{name}[{point.source}]": value for name, value in point.figures.items()}
         self.board.add(iteration, figures)
         if point.score is not None:
-            comparable = [before for before in self._lines if point.protocol.items() <= before.items()]
+            comparable = [
+                before for before in self._lines if point.protocol.items() <= before.items()
+            ]
             known = [before.get(point.score) for before in comparable]
             best = min((value for value in known if isinstance(value, float)), default=math.inf)
             if line[point.score] < best:

@@ -90,13 +90,13 @@ def case_of_run(
         recipe.data.validation,
     )
     if own == "subset":
-        sides = (data.train, f"{dataset.name}:subset", data.held_out, data.held_out_origin)
+        real_images = (data.train, f"{dataset.name}:subset", data.held_out, data.held_out_origin)
     elif own in ("train", "test"):
-        sides = sides(dataset, own)
+        real_images = sides(dataset, own)
     else:
-        sides = sides(*_load_reference(own, generator.image_size, root, reporter))
+        real_images = sides(*_load_reference(own, generator.image_size, root, reporter))
     real = RealImages(
-        *sides,
+        *real_images,
         training=data.train,
         training_origin="the run's training images",
         unseen=data.held_out,
@@ -108,7 +108,7 @@ def case_of_run(
             f"Warning: {extractor.name} is the teacher that this run learned from: its figures "
             "flatter the run, so compare them with no other method's"
         )
-    labels = generator.labels(settings.num)
+    labels = generator.labels(settings.num, seed)
     pictures = []
     parts = torch.arange(settings.num).split(500)
     z_dim = generator.network.shape["z_dim"]

@@ -78,9 +78,12 @@ class ExportedGenerator:
         self.network.to(device)
         return self
 
-    def labels(self, count: int) -> torch.Tensor:
-        """int64 [count], ascending, in the training data's proportions."""
-        shares = proportional_counts(self.class_counts, count)
+    def labels(self, count: int, seed: int = 0) -> torch.Tensor:
+        """int64 [count], ascending, in the training data's proportions.
+
+        Where they are fewer than the classes, which classes get one is drawn by `seed`.
+        """
+        shares = proportional_counts(self.class_counts, count, seed)
         return torch.arange(len(shares)).repeat_interleave(shares)
 
     def sample(
@@ -107,7 +110,7 @@ class ExportedGenerator:
             GanVkdError: a class it does not have.
         """
         if classes is None:
-            labels = self.labels(count)
+            labels = self.labels(count, seed)
         elif isinstance(classes, int):
             labels = torch.full((count,), classes)
         else:

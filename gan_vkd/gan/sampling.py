@@ -78,7 +78,7 @@ def write_images(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise GanVkdError(f"--out {out}: already holds something: choose a new folder")
     if classes is None:
-        labels = generator.labels(num)
+        labels = generator.labels(num, seed)
     else:
         labels = torch.tensor(_rows(generator, classes))[torch.arange(num) % len(classes)]
         labels = labels.sort().values

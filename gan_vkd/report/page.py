@@ -8,7 +8,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from gan_vkd import __version__
-from gan_vkd.evaluation.findings import NOTHING
+from gan_vkd.evaluation.findings import sentences
 from gan_vkd.evaluation.table import NAMES, caption, figure_rows, headline
 from gan_vkd.paths import replacing
 from gan_vkd.report.charts import COLOURS, line_chart
@@ -61,7 +61,6 @@ def render(runs: list[RunFacts]) -> str:
         curve_charts=_charts(
             [run.curve for run in runs], colours, {key: NAMES[key][0] for key in CURVE_CHARTS}
         ),
-        nothing=NOTHING,
     )
 
 
@@ -79,6 +78,7 @@ def _as_shown(run: RunFacts, colour: str) -> dict:
         f"{recipe.training.iterations:,} iterations, seed {recipe.training.seed}",
         "rows": [] if result is None else figure_rows(result),
         "headline": "" if result is None else headline(result["protocol"]),
+        "sentences": [] if result is None else sentences(result),
         "caption": "" if result is None else caption(result),
         "classes": sorted(known, key=lambda figures: figures["coverage"]),
         "unknown_classes": [f["name"] for f in classes if f["coverage"] is None],

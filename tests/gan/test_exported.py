@@ -70,6 +70,7 @@ def test_file_alone_gives_the_same_images(exported, tmp_path):
 
 def test_labels_follow_the_datas_proportions(exported):
     assert exported.labels(6).tolist() == [0, 0, 0, 1, 1, 2]
+    assert {int(exported.labels(1, seed)) for seed in range(20)} == {0, 1, 2}  # CASES 15
 
 
 def test_spectral_norm_is_folded_with_exact_singular_values(exported):
