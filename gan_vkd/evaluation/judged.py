@@ -1,5 +1,6 @@
 """What `gan-vkd eval` judges: a run, or a folder or zip of images; and by which reference."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from gan_vkd.evaluation.features import Extractor
 from gan_vkd.evaluation.protocol import RealImages, cut
 from gan_vkd.gan.exported import latents, load_generator
 from gan_vkd.progress import Reporter
+
+LONGEST_PART = 48  # bytes of a file's name; names have 255 at most
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,32 @@ def is_run(target: Path) -> bool:
 
 
 def result_path(run: Path, result: dict) -> Path:
-    """Where a run keeps a result: named by reference, count and extractor."""
+    """Where a run keeps a result: named by reference, count and extractor.
+
+    What differs from the defaults follows: the checkpoint, k, and the latents' seed.
+    """
     protocol = result["protocol"]
-    reference = "".join(c if c.isalnum() else "-" for c in protocol["reference"])
-    best = "" if protocol["checkpoint"].endswith("the last one") else "-best"
-    extractor = "".join(c if c.isalnum() or c == "-" else "-" for c in result["extractor"])
-    name = f"{reference}-{protocol['judged_count']}-{extractor}{best}.json"
-    return run / "eval" / name
+    parts = [
+        _slug(protocol["reference"]),
+        str(protocol["judged_count"]),
+        _slug(result["extractor"]),
+    ]
+    if not protocol["checkpoint"].endswith("the last one"):
+        parts.append("best")
+    if protocol["nearest_k"] != EvaluationSettings().nearest_k:
+        parts.append(f"k{protocol['nearest_k']}")
+    if protocol["latent_seed"]:
+        parts.append(f"seed{protocol['latent_seed']}")
+    return run / "eval" / f"{'-'.join(parts)}.json"
+
+
+def _slug(text: str) -> str:
+    """A short part of a file name; of what is long or a path its end, and a hash of it all."""
+    plain = "".join(c if c.isalnum() else "-" for c in text)
+    if len(plain.encode()) <= LONGEST_PART and "/" not in text and "\\" not in text:
+        return plain
+    end = "".join(c for c in plain if c.isascii())[-LONGEST_PART:].strip("-")
+    return f"{end}-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def case_of_run(
