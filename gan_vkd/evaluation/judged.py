@@ -1,13 +1,16 @@
 """What `gan-vkd eval` judges: a run, or a folder or zip of images; and by which reference."""
 
+import functools
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.config.layers import read_config
+from gan_vkd.data.archive import open_archive, read_file, read_member
 from gan_vkd.data.folder import common_size
 from gan_vkd.data.images import Dataset, ImageSet
 from gan_vkd.data.sources import load_dataset
@@ -15,7 +18,9 @@ from gan_vkd.data.subsets import split_training
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.features import Extractor
 from gan_vkd.evaluation.protocol import RealImages, cut
-from gan_vkd.gan.exported import latents, load_generator
+from gan_vkd.gan.exported import load_generator
+from gan_vkd.gan.latents import latents
+from gan_vkd.gan.sampling import CLASS_NAMES
 from gan_vkd.progress import Reporter
 
 LONGEST_PART = 48  # bytes of a file's name; names have 255 at most
@@ -183,8 +188,34 @@ def case_of_images(
         unseen_origin=held_out_origin,
     )
     origin = {"judged": str(target)}
-    judged = cut(images, settings.num)
+    judged = cut(_renamed(target, images), settings.num)
     return Case(judged, real, origin, settings.nearest_k)
+
+
+def _renamed(target: Path, images: ImageSet) -> ImageSet:
+    """The images under their classes' names, where `gan-vkd sample` couldn't name folders so.
+
+    Raises:
+        GanVkdError: a table of names that is none.
+    """
+    if target.is_dir():
+        tables = [target / CLASS_NAMES] if (target / CLASS_NAMES).is_file() else []
+        read = read_file
+    else:
+        archive, members = open_archive(target)
+        files = [member.filename for member in members]
+        tables = [file for file in files if Path(file).name == CLASS_NAMES]
+        read = functools.partial(read_member, archive)
+    if not tables:
+        return images
+    try:
+        table = json.loads(read(tables[0]))
+        names = tuple(str(table.get(name, name)) for name in images.class_names)
+    except Exception:  # zips' readers raise whatever they trip over
+        names = ()
+    if len(set(names)) < len(images.class_names):
+        raise GanVkdError(f"{target}: {CLASS_NAMES} is no table of class names: remove it")
+    return replace(images, class_names=names)
 
 
 def _best(run: Path) -> Path:

@@ -14,6 +14,8 @@ from gan_vkd.paths import replacing
 from gan_vkd.report.charts import COLOURS, line_chart
 from gan_vkd.report.collect import RunFacts, as_text, collect, series
 
+MOST_CLASSES = 100  # of a run, the worst covered ones
+
 LOG_CHARTS = {
     "overfitting": "Overfitting: D(training) less D(held-out images)",
     "d_real": "D's loss on real images",
@@ -80,7 +82,8 @@ def _as_shown(run: RunFacts, colour: str) -> dict:
         "headline": "" if result is None else headline(result["protocol"]),
         "sentences": [] if result is None else sentences(result),
         "caption": "" if result is None else caption(result),
-        "classes": sorted(known, key=lambda figures: figures["coverage"]),
+        "classes": sorted(known, key=lambda figures: figures["coverage"])[:MOST_CLASSES],
+        "classes_left_out": max(0, len(known) - MOST_CLASSES),
         "unknown_classes": [f["name"] for f in classes if f["coverage"] is None],
         "curve": ""
         if curve is None
