@@ -37,7 +37,7 @@ def class_grid(
         columns: images a row.
         classes: the rows, default all classes, or 100 of them, see `shown_classes`.
         seed: of the latents.
-        truncation: see `gan_vkd.gan.exported.latents`.
+        truncation: see `gan_vkd.gan.latents.latents`.
     """
     classes = _rows(generator, classes, seed)
     labels = torch.tensor(classes).repeat_interleave(columns)

@@ -1,6 +1,7 @@
 """The page: facts in, one HTML file out."""
 
 import base64
+import shlex
 from importlib.resources import files
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def render(runs: list[RunFacts]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["image"] = _as_image
     environment.filters["as_text"] = as_text
+    environment.filters["quoted"] = shlex.quote
     template = environment.from_string(
         files("gan_vkd").joinpath("report", "page.html").read_text(encoding="utf-8")
     )
