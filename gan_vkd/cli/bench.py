@@ -1,11 +1,13 @@
 """gan-vkd bench."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import click
 
-from gan_vkd.cli.plumbing import begin, device_option, quiet_option
+from gan_vkd.cli.plumbing import begin, device_option, preset_option, quiet_option, set_option
+from gan_vkd.config.layers import DEFAULT_PRESET, preset_layer, resolve, set_layer, with_layer
 
 rounds_option = click.option(
     "--rounds", type=click.IntRange(min=1), default=7, show_default=True, help="Calls of each."
@@ -123,5 +125,52 @@ def metrics(counts: tuple, dim: int, rounds: int, device: str, quiet: bool) -> N
 
     table = bench_metrics(
         counts or COUNTS, dim=dim, rounds=rounds, device=picked, reporter=reporter
+    )
+    click.echo(table)
+
+
+@bench.command("train")
+@preset_option
+@set_option
+@click.option("--teacher", default="efficientnet-lite0", show_default=True, help="none: without.")
+@click.option("--with", "additions", multiple=True, metavar="NAME[:FIELD=VALUE,...]", help="Terms.")
+@click.option(
+    "--batch",
+    "batches",
+    type=click.IntRange(min=2),
+    multiple=True,
+    help="Images a step; may be repeated.  [the recipe's]",
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--profile", type=click.Path(path_type=Path), help="Write torch's trace there.")
+@device_option
+@quiet_option
+def train(
+    preset: str | None,
+    assignments: tuple[str, ...],
+    teacher: str,
+    additions: tuple[str, ...],
+    batches: tuple[int, ...],
+    rounds: int,
+    profile: Path | None,
+    device: str,
+    quiet: bool,
+) -> None:
+    """A GAN's iteration without and with its teacher: speed, parts, what the host is asked."""
+    picked, reporter = begin(device, quiet)
+    preset = preset or DEFAULT_PRESET
+    layers = [(f"--preset {preset}", preset_layer(preset)), ("--set", set_layer(assignments))]
+    layers += [(f"--with {text}", with_layer(text)) for text in additions]
+    recipe = resolve([*layers, ("--teacher", {"teacher": {"spec": teacher}})])
+
+    from gan_vkd.bench.training import bench_training
+
+    table = bench_training(
+        recipe,
+        list(batches) or [recipe.training.batch_size],
+        rounds=rounds,
+        device=picked,
+        profile=profile,
+        reporter=reporter,
     )
     click.echo(table)

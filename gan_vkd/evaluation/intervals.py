@@ -41,32 +41,3 @@ def frechet_standard_error(
         stretched = np.square(centred).sum(axis=1) - np.square(centred @ transport.T).sum(axis=1)
         influence.append(2 * centred @ (first.mean - second.mean) + stretched)
     return of_mean(np.concatenate(influence))
-
-
-def kid_standard_error(features: np.ndarray, reference: np.ndarray) -> float:
-    """By the first-order term of KID's U-statistic over the generated images.
-
-    With the kernel k(x, y) = (x·y/d + 1)³ an image x moves the estimate by twice the deviation of
-    E k(x, x') - E k(x, y) from its mean; x' another generated image, y a real one.
-
-    Args:
-        features: [N, d] of the generated images.
-        reference: [M, d] of the real ones.
-    """
-    count, dim = features.shape
-
-    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return (x @ y.T / dim + 1) ** 3
-
-    first_order = []
-    for start in range(0, count, CHUNK):
-        x = features[start : start + CHUNK]
-        among = sum(kernel(x, part).sum(axis=1) for part in _blocks(features))
-        among = (among - (np.square(x).sum(axis=1) / dim + 1) ** 3) / (count - 1)
-        across = sum(kernel(x, part).sum(axis=1) for part in _blocks(reference))
-        first_order.append(among - across / len(reference))
-    return 2 * of_mean(np.concatenate(first_order))
-
-
-def _blocks(features: np.ndarray) -> list[np.ndarray]:
-    return [features[start : start + CHUNK] for start in range(0, len(features), CHUNK)]

@@ -115,25 +115,7 @@ def evaluate(
         return side.as_seen(), look_at(mirrored, f"mirrored {what}").as_seen()
 
     def measure(side: _Side, what: str) -> tuple[dict, Neighbourhoods]:
-        count = min(len(side.images), len(real.reference))
-        reporter.say(
-            f"Comparing {len(side.images):,} {what} with {len(real.reference):,} real ones"
-        )
-        ours, theirs = side.seen, reference.seen
-        found = neighbourhoods(
-            reference.draw(count).as_seen().features,
-            side.draw(count).as_seen().features,
-            nearest_k,
-            device=extractor.device,
-            reporter=reporter,
-        )
-        metrics = {
-            "fid": frechet_metric(ours.features, theirs.features),
-            "inception_score": inception_score(ours),
-            "kid": kid_metric(ours.features, theirs.features),
-            **neighbour_metrics(found),
-        }
-        return as_json(metrics), found
+        return _measured(side, reference, nearest_k, what, extractor, reporter)
 
     # 1. The metrics, and the yardstick.
     reference, ours = look_at(real.reference, "reference images"), look_at(judged, "images")
@@ -222,6 +204,55 @@ def evaluate(
         "duplicates": duplicates(pool, judged_drawn.images.images, drawn.images.images),
     }
     return {**result, "findings": findings(result), "untested": untested(result)}
+
+
+def figures(
+    judged: ImageSet,
+    reference: ImageSet,
+    *,
+    extractor: Extractor,
+    nearest_k: int,
+    reporter: Reporter,
+) -> dict:
+    """The metrics alone, as in `evaluate`'s result: no yardstick, no findings.
+
+    Raises:
+        GanVkdError: as `evaluate`.
+    """
+    require_enough(min(len(judged), len(reference)), nearest_k)
+    ours, theirs = (
+        _Side(images, extract(extractor, images.images, what, reporter))
+        for images, what in ((judged, "images"), (reference, "reference images"))
+    )
+    return _measured(ours, theirs, nearest_k, "images", extractor, reporter)[0]
+
+
+def _measured(
+    side: _Side,
+    reference: _Side,
+    nearest_k: int,
+    what: str,
+    extractor: Extractor,
+    reporter: Reporter,
+) -> tuple[dict, Neighbourhoods]:
+    """The metrics of a side, and the neighbourhoods that they were counted in."""
+    count = min(len(side.images), len(reference.images))
+    reporter.say(f"Comparing {len(side.images):,} {what} with {len(reference.images):,} real ones")
+    ours, theirs = side.seen, reference.seen
+    found = neighbourhoods(
+        reference.draw(count).as_seen().features,
+        side.draw(count).as_seen().features,
+        nearest_k,
+        device=extractor.device,
+        reporter=reporter,
+    )
+    metrics = {
+        "fid": frechet_metric(ours.features, theirs.features),
+        "inception_score": inception_score(ours),
+        "kid": kid_metric(ours.features, theirs.features),
+        **neighbour_metrics(found),
+    }
+    return as_json(metrics), found
 
 
 def cut(images: ImageSet | None, count: int) -> ImageSet | None:

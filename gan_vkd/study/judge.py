@@ -1,6 +1,7 @@
 """Judge the generators of one unit by the whole data set; what is judged is not judged again."""
 
 import json
+from functools import partial
 
 import torch
 
@@ -8,10 +9,9 @@ from gan_vkd.bench.table import machine
 from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.data.images import ImageSet
 from gan_vkd.data.sources import load_dataset
-from gan_vkd.data.subsets import split_training
 from gan_vkd.evaluation.features import load_extractor
 from gan_vkd.evaluation.judged import sides
-from gan_vkd.evaluation.protocol import RealImages, evaluate
+from gan_vkd.evaluation.protocol import INTERVALS, cut, figures
 from gan_vkd.gan.exported import load_generator
 from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
@@ -21,9 +21,10 @@ LATENT_SEED = 0
 
 
 def judge_unit(work: Workplace, unit: Unit, *, device: torch.device, reporter: Reporter) -> None:
-    """Write the figures of `gan-vkd eval` for each checkpoint that is there, by each extractor.
+    """Write the metrics of each checkpoint that is there, by each extractor.
 
-    Held-out real images are judged beside the baseline's samples only: they are always the same.
+    They are those of `gan-vkd eval`; its findings are for single runs. Held-out real images are
+    judged beside the baseline's samples only: they are always the same.
 
     Raises:
         GanVkdError: data, a generator or an extractor that can't be loaded.
@@ -32,41 +33,47 @@ def judge_unit(work: Workplace, unit: Unit, *, device: torch.device, reporter: R
     for number, name in work.to_judge(unit):
         generator = load_generator(work.generator(unit, number)).to(device)
         if loaded is None:
-            spec, share = unit.dataset, study.datasets[unit.dataset]
             loaded = load_dataset(
-                spec,
+                unit.dataset,
                 image_size=generator.image_size,
                 data_root=work.data_root,
                 reporter=reporter,
             )
-            data = split_training(loaded, share, "balanced", unit.seed)
         reference, origin, held_out, held_out_origin = sides(loaded, "train")
-        if unit.arm != study.baseline:
-            held_out = None
-        real = RealImages(
-            *(reference, origin, held_out, held_out_origin),
-            training=data.train,
-            training_origin="the run's training images",
-            unseen=data.held_out,
-            unseen_origin=data.held_out_origin,
+        extractor, nearest_k = load_extractor(name, None, device), EvaluationSettings().nearest_k
+        judge = partial(
+            figures,
+            reference=reference,
+            extractor=extractor,
+            nearest_k=nearest_k,
+            reporter=reporter,
         )
         labels = generator.labels(study.num)
         images = generator.sample(study.num, labels.tolist(), LATENT_SEED, batch_size=500)
+        yardstick = None
+        if unit.arm == study.baseline and held_out is not None:
+            held_out = cut(held_out, study.num)
+            yardstick = {"count": len(held_out), "metrics": judge(held_out)}
         spec = study.recipe(unit, number, {}).teacher.spec
-        result = evaluate(
-            ImageSet(images, labels, generator.class_names),
-            real,
-            origin={
+        result = {
+            "extractor": name,
+            "protocol": {
                 "judged": "exported generator",
                 "run": str(unit),
                 "checkpoint": f"iteration {number}",
+                "judged_count": study.num,
                 "latent_seed": LATENT_SEED,
+                "reference": origin,
+                "reference_count": len(reference),
+                "held_out": held_out_origin,
+                "nearest_k": nearest_k,
                 "extractor_is_the_teacher": name == spec,
+                "extractor_sha256": extractor.sha256,
+                "intervals": INTERVALS,
             },
-            extractor=load_extractor(name, None, device),
-            nearest_k=EvaluationSettings().nearest_k,
-            reporter=reporter,
-        )
+            "metrics": judge(ImageSet(images, labels, generator.class_names)),
+            "held_out": yardstick,
+        }
         with replacing(work.judgement(unit, number, name)) as temporary:
             text = json.dumps({**result, "machine": machine(device)}, indent=1, allow_nan=False)
             temporary.write_text(text + "\n")

@@ -116,8 +116,7 @@ def _protocol(results: Results) -> list[str]:
         f"Judged: {study.num:,} samples of the exported generator, labels in the data's "
         f"proportions, one latent seed, by {', '.join(study.extractors)}, against the whole "
         "training split; the neighbours' metrics with k = 5 and as many real images.",
-        "copies: the share of samples as near to a training image, by features, as the nearest "
-        "1 % of held-out real images. overfitting: D's mean logit on training less held-out "
+        "overfitting: D's mean logit on training less held-out "
         "images, at most 256 of each. gradient ratio: V_kD's pull on D's features over the "
         "adversarial one's. R² held-out: of the targets of held-out images. All three are means of "
         "the last five lines of the log.",

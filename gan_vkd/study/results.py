@@ -14,7 +14,7 @@ LOGGED = (
     "fit_held_out",
 )  # from the log's notes: the same whoever judges
 METRICS = ("fid", "kid", "precision", "recall", "density", "coverage")
-METRICS += ("clipped_density", "clipped_coverage", "copies")
+METRICS += ("clipped_density", "clipped_coverage")
 
 Values = Mapping[str, Mapping[int, float]]  # arm → seed → value
 
@@ -68,8 +68,6 @@ class Results:
         result = self.judgements.get((unit, number, extractor))
         if result is None:
             return None
-        if metric == "copies":
-            return _copies(result)
         return result["metrics"].get(metric, {}).get("value")
 
     def spread(
@@ -166,9 +164,3 @@ class Results:
 
 def _plain(by_arm: Mapping[str, Any]) -> dict[str, dict | None]:
     return {arm: value and asdict(value) for arm, value in by_arm.items()}
-
-
-def _copies(result: dict) -> float | None:
-    """The share of samples as near, by features, to a training image as 1 % of held-out ones."""
-    close = result["copies"]["features"]["close"]["judged"]
-    return None if close is None else close / result["protocol"]["judged_count"]

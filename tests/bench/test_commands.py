@@ -1,8 +1,10 @@
 """The commands print whole tables; what they time is not tested."""
 
 import pytest
+import torch
 
 from gan_vkd.bench import overhead
+from gan_vkd.bench.operations import multiplications_of, operations_of
 
 
 def rows(output: str) -> list[list[str]]:
@@ -58,3 +60,33 @@ def test_metrics(gan_vkd):
     table = {row[0]: row for row in rows(result.stdout)}
     for name in ("PRDC 60 prdc", "Fréchet d = 16 scipy"):
         assert float(table[name][2]) > 0
+
+
+def test_train(gan_vkd, tmp_path):
+    trace = tmp_path / "trace.json"
+    arguments = ("--preset", "tiny", "--set", "training.d_steps=2", "--set", "gan.channels=4")
+    result = gan_vkd(
+        *("bench", "train", *arguments, "--batch", 4, "--batch", 8, "--rounds", 1),
+        *("--with", "lecam", "--profile", trace, "--quiet", "--device", "cpu"),
+    )
+    assert result.exit_code == 0, result.output
+    whole = {(row[0], row[1]): row for row in rows(result.stdout) if len(row) == 11}
+    for batch in ("4", "8"):
+        plain, taught = whole[batch, "no teacher"], whole[batch, "efficientnet-lite0"]
+        assert plain[5] == "1.00"
+        assert float(taught[5]) > 1
+        assert int(taught[9]) > int(plain[9]) > 100
+        assert (plain[10], int(taught[10]) > 0) == ("0", True)  # whitening's, on a CPU
+    shares = [row for row in rows(result.stdout) if len(row) == 5 and row[4].endswith("%")]
+    total = sum(float(row[4].removesuffix("%")) for row in shares)
+    assert total == pytest.approx(4 * 100, abs=1.5)
+    assert trace.stat().st_size > 10_000
+
+
+def test_questions_to_the_device_are_counted():
+    values = torch.arange(4.0)
+    found = operations_of(lambda: (values + 1, values.sum().item(), values[values > 1]))
+    assert found.counts["add"] == 1
+    assert found.waits == 2
+    assert operations_of(lambda: values[torch.tensor([1, 2])]).waits == 0
+    assert multiplications_of(lambda: torch.ones(2, 3) @ torch.ones(3, 5)) == 2 * 2 * 3 * 5
