@@ -41,7 +41,8 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         flush(path.parent)
     except OSError as error:
-        if error.filename in (temporary, str(temporary)):
+        written = error.filename is None and error.errno is not None  # by write(), not by open()
+        if written or error.filename in (temporary, str(temporary)):
             error.filename, error.filename2 = str(path), None
         raise
     finally:

@@ -5,13 +5,21 @@ and so does a run on another number of processes, or on another device: draws ar
 """
 
 import hashlib
+import operator
 
 import torch
 
 
 def seed_for(*key: int | str) -> int:
-    """A 63-bit seed that depends on every part of `key`, for example `(seed, "latents", step)`."""
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    """A 63-bit seed that depends on every part of `key`, for example `(seed, "latents", step)`.
+
+    Integers of any type count by their value.
+
+    Raises:
+        TypeError: a part that is neither text nor an integer.
+    """
+    plain = tuple(part if isinstance(part, str) else operator.index(part) for part in key)
+    digest = hashlib.blake2b(repr(plain).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 

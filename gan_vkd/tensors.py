@@ -1,10 +1,11 @@
 """safetensors files: mapped with their header, written whole."""
 
+import json
+import struct
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from gan_vkd.paths import replacing
 
@@ -19,6 +20,19 @@ UNREADABLE = (  # what reading, and making sense of, a file from anywhere can ra
     RuntimeError,
     MemoryError,
 )
+
+DTYPES = {  # the format's names
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 
 
 def read_tensors(path: Path, kind: str | None = None) -> tuple[dict[str, torch.Tensor], dict]:
@@ -36,6 +50,7 @@ def read_tensors(path: Path, kind: str | None = None) -> tuple[dict[str, torch.T
     Raises:
         one of UNREADABLE: not a whole file, or of another kind.
     """
+    path.open("rb").close()  # safetensors calls whatever it may not open "no such file"
     with safe_open(path, framework="pt") as file:
         header = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
@@ -50,9 +65,27 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], header: dict[str
     Raises:
         OSError: the folder can't be made or written.
     """
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        try:
-            save_file(contiguous, temporary, header)
-        except SafetensorError as error:  # how it reports a full disk
-            raise OSError(f"{path}: {error}") from None
+        save_file(tensors, temporary, header)
+
+
+def save_file(tensors: dict[str, torch.Tensor], path: Path, header: dict[str, str]) -> None:
+    """Write a file of the format: the header's length, the header as JSON, the tensors' bytes.
+
+    The same tensors and header always give the same bytes, and the file gets the mode that new
+    files get; safetensors' own writer keeps neither an order of the header nor the user's umask.
+    Large elements come first, so that all are aligned.
+    """
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
+    entries: dict = {"__metadata__": header}
+    end = 0
+    for name, tensor in ordered:
+        start, end = end, end + tensor.nbytes
+        kind, shape = DTYPES[tensor.dtype], list(tensor.shape)
+        entries[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, tensor in ordered:
+            file.write(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

@@ -1,4 +1,34 @@
-"""Text from anywhere (class names, file names, headers), made harmless for a terminal."""
+"""What is said to people: harmless to a terminal, and to whoever says it."""
+
+import errno
+import io
+
+GONE = (errno.EPIPE, errno.EIO)  # of a pipe that nobody reads, of a terminal that was closed
+
+
+class _Lasting(io.FileIO):
+    """A file descriptor whose reader may go away: what nobody reads any more is dropped."""
+
+    def write(self, data: bytes) -> int:
+        """Write, or pretend to. Other errors, such as of a full disk, are raised."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            return memoryview(data).nbytes
+
+
+def lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """The same standard stream, which outlives its reader and has an escape for any character."""
+    raw = _Lasting(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering or stream.isatty(),
+        write_through=stream.write_through,
+    )
 
 
 def printable(text: str) -> str:

@@ -52,6 +52,19 @@ def test_dry_run_says_all_and_leaves_nothing(gan_vkd, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_hints_can_be_pasted_into_a_shell(gan_vkd, refused, tmp_path, monkeypatch):  # CASES 36
+    monkeypatch.chdir(tmp_path)
+    flags = ["--preset", "tiny", "--teacher", "none", "--subset", "0.1", "--iterations", "1"]
+    result = gan_vkd("train", *flags, "--run-dir", "my run")
+    assert result.stdout == "my run\n"
+    assert "gan-vkd sample 'my run'" in result.stderr
+    assert "gan-vkd eval 'my run'" in refused("eval", "--compare", "my run", "my run")
+    result = gan_vkd(
+        "train", "--resume", "--run-dir", "my run", "--iterations", 9, "--time-limit", "0s"
+    )
+    assert "gan-vkd train --resume --run-dir 'my run'" in result.stderr
+
+
 def test_plain_train_is_numbered(gan_vkd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = ["--teacher", "none", "--subset", "0.1", "--iterations", "1"]

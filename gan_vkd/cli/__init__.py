@@ -15,6 +15,7 @@ from gan_vkd.cli.report import report
 from gan_vkd.cli.sample import sample
 from gan_vkd.cli.teacher import teacher
 from gan_vkd.cli.train import train
+from gan_vkd.terminal import lasting
 
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,10 +25,12 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script. What a terminal can't show is written as an escape, not an error."""
-    for stream in (sys.stdout, sys.stderr):
+    """The console script. No command fails for what a terminal can't show, or nobody reads."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.flush()
+            setattr(sys, name, lasting(stream))
     cli(prog_name="gan-vkd")
 
 

@@ -68,7 +68,7 @@ def evaluate(
 
     from gan_vkd.evaluation import judged, protocol
     from gan_vkd.evaluation.features import load_extractor
-    from gan_vkd.evaluation.findings import NOTHING
+    from gan_vkd.evaluation.findings import sentences
     from gan_vkd.evaluation.pictures import nearest_picture
     from gan_vkd.evaluation.table import metrics_table
     from gan_vkd.paths import replacing
@@ -107,6 +107,7 @@ def evaluate(
     )
     picture = nearest_picture(result["copies"], case.judged.images, case.real.training.images)
     text = _as_text(result)
+    _show(metrics_table(result), sentences(result), text, json_file, quiet)
     places = [judged.result_path(target, result)] if of_run else []
     if json_file not in (None, "-"):
         places.append(Path(json_file))
@@ -116,8 +117,6 @@ def evaluate(
         with replacing(place) as temporary:
             temporary.write_text(text)
         reporter.say(f"Written to {place}, with the nearest training images as .nearest.png")
-    said = [f"- {sentence}" for sentence in result["findings"]] or [NOTHING]
-    _show(metrics_table(result), said, text, json_file, quiet)
 
 
 def _compare(first: Path, second: Path, json_file: str | None, quiet: bool) -> None:
@@ -127,11 +126,11 @@ def _compare(first: Path, second: Path, json_file: str | None, quiet: bool) -> N
 
     compared = compare(first, second)
     text = _as_text(compared)
+    said = [compared["warning"]] if compared["warning"] else []
+    _show(comparison_table(compared), said, text, json_file, quiet)
     if json_file not in (None, "-"):
         with replacing(Path(json_file)) as temporary:
             temporary.write_text(text)
-    said = [compared["warning"]] if compared["warning"] else []
-    _show(comparison_table(compared), said, text, json_file, quiet)
 
 
 def _refuse_others(context: click.Context) -> None:
@@ -148,12 +147,17 @@ def _as_text(result: dict) -> str:
 
 
 def _show(table: Any, said: list[str], text: str, json_file: str | None, quiet: bool) -> None:
-    """The table on standard output, or where that is for JSON on standard error."""
+    """The table on standard output, or where that is for JSON on standard error.
+
+    Lines are as wide as they need to be where no terminal sets a width.
+    """
     from rich.console import Console
 
     if json_file == "-":
         click.echo(text, nl=False)
     console = Console(stderr=json_file == "-", quiet=quiet and json_file == "-")
+    if not console.is_terminal:
+        console.width = 10_000
     console.print(table)
     for sentence in said:
-        console.print(printable(sentence), markup=False, highlight=False)
+        console.print(printable(sentence), markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,8 @@
 """gan-vkd sample."""
 
+import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,13 +10,16 @@ from gan_vkd.cli.plumbing import begin, device_option, newest, quiet_option
 from gan_vkd.errors import GanVkdError
 from gan_vkd.terminal import printable
 
+if TYPE_CHECKING:
+    from gan_vkd.gan.exported import ExportedGenerator
+
 
 @click.command()
 @click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--grid", type=click.Path(path_type=Path), help="The grid's file (PNG).")
+@click.option("--grid", type=click.Path(path_type=Path), help="The grid's file: .png, .jpg, ...")
 @click.option("--out", type=click.Path(path_type=Path), help="Write single images here instead.")
 @click.option("--num", type=click.IntRange(min=1), help="Images in all, with --out.  [64]")
-@click.option("--classes", help="Names or numbers, as in 3,7,apple; default all.")
+@click.option("--classes", help='Names, or numbers, as in 3,7,apple,"a, b"; default all.')
 @click.option("--columns", type=click.IntRange(1, 1000), default=10, help="Images a row.")
 @click.option("--truncation", type=click.FloatRange(min=0, min_open=True), help="Such as 0.8.")
 @click.option("--interpolate", is_flag=True, help="Each row walks from one latent to another.")
@@ -43,6 +48,7 @@ def sample(
             raise click.UsageError(f"{flag} and --out exclude each other: drop one")
     if num is not None and out is None:
         raise click.UsageError("--num goes with --out; for a grid use --columns")
+    kind = _picture_format(grid)
     run = run or newest(quiet)
     picked, reporter = begin(device, quiet)
     from gan_vkd.gan import sampling
@@ -50,32 +56,42 @@ def sample(
     from gan_vkd.paths import replacing
 
     generator = load_generator(run).to(picked)
-    chosen = None if classes is None else _parse_classes(classes, generator.class_names)
+    chosen = None if classes is None else _parse_classes(classes, generator)
     options = {"classes": chosen, "seed": seed, "truncation": truncation}
     if out is not None:
         sampling.write_images(generator, out, num or 64, reporter=reporter, **options)
         click.echo(printable(str(out)))
         return
+    shown, known = len(sampling.shown_classes(generator, seed)), len(generator.class_names)
+    if chosen is None and shown < known:
+        reporter.say(f"{shown} of {known:,} classes, drawn by --seed: --classes names others")
     draw = sampling.interpolation_grid if interpolate else sampling.class_grid
     picture = draw(generator, columns=columns, **options)
     name = "walk" if interpolate else "grid"
     place = run / "samples" / f"{name}.png" if run.is_dir() else run.with_name(f"{name}.png")
     grid = grid or place
     with replacing(grid) as temporary:
-        picture.save(temporary, "PNG")
+        picture.save(temporary, kind, quality=95)
     click.echo(printable(str(grid)))
 
 
-def _parse_classes(text: str, names: tuple[str, ...]) -> list[int]:
-    number = {name: label for label, name in enumerate(names)}
-    chosen = []
-    for part in text.split(","):
-        part = part.strip()
-        label = number.get(part, int(part) if part.isdecimal() else -1)
-        if not 0 <= label < len(names):
-            raise GanVkdError(
-                f"--classes {part}: this generator has {len(names)} classes, "
-                f"0 ({names[0]}) to {len(names) - 1} ({names[-1]})"
-            )
-        chosen.append(label)
-    return chosen
+def _picture_format(place: Path | None) -> str:
+    """The format that a picture's name asks for; PNG where it asks for none."""
+    if place is None or not place.suffix:
+        return "PNG"
+    from PIL import Image
+
+    Image.init()
+    kind = Image.registered_extensions().get(place.suffix.lower())
+    if kind not in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"):
+        raise GanVkdError(f"--grid {place}: no pictures end in {place.suffix}: use .png or .jpg")
+    return kind
+
+
+def _parse_classes(text: str, generator: "ExportedGenerator") -> list[int]:
+    """Names or numbers between commas; quoted ones may hold commas themselves."""
+    (parts,) = csv.reader([text], skipinitialspace=True)
+    try:
+        return generator.class_indices(part.strip() for part in parts)
+    except GanVkdError as error:
+        raise GanVkdError(f"--{error}") from None

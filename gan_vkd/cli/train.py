@@ -2,6 +2,7 @@
 
 import math
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,8 @@ def train(
     )
     if result.outcome is None:
         return 0
-    outcome, run = result.outcome, result.run
-    click.echo(printable(str(run)))
+    outcome, run = result.outcome, shlex.quote(str(result.run))
+    click.echo(printable(str(result.run)))
     if outcome.reason == "done":
         reporter.say(f"Done: {outcome.iteration:,} iterations. gan-vkd sample {run}")
         return 0

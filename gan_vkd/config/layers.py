@@ -21,13 +21,23 @@ LARGEST_RECIPE = 2**18  # characters; a complete one has about 1,500
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's numbers: `2e-4` is one (YAML 1.1 wants a dot in it); and no aliases."""
+    """YAML 1.2's numbers: `2e-4` is one (YAML 1.1 wants a dot in it); no aliases, no name twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Refuses aliases, of which a few lines unfold to gigabytes; recipes need none."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError(f"an alias (*{self.peek_event().anchor}): write it out")
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Refuses a name that is there twice, whose first value would be lost."""
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                again = key.start_mark.line + 1
+                raise yaml.YAMLError(f"{key.value} is there twice, again in line {again}: keep one")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(

@@ -145,7 +145,7 @@ def subset_indices(
 
 def balanced_draw(labels: torch.Tensor, count: int, seed: int) -> torch.Tensor:
     """A draw in the proportions of `labels` (int64 [N]): indices int64 [count], ascending."""
-    shares = proportional_counts(torch.bincount(labels), count)
+    shares = proportional_counts(torch.bincount(labels), count, seed)
     chosen = []
     for label, share in enumerate(shares.tolist()):
         members = (labels == label).nonzero().flatten()
@@ -154,23 +154,31 @@ def balanced_draw(labels: torch.Tensor, count: int, seed: int) -> torch.Tensor:
     return torch.cat(chosen).sort().values
 
 
-def proportional_counts(counts: torch.Tensor, total: int) -> torch.Tensor:
+def proportional_counts(counts: torch.Tensor, total: int, seed: int = 0) -> torch.Tensor:
     """Share `total` over classes in proportion to `counts` by largest remainders.
 
-    No class with images gets none as long as `total` allows it; the largest pay for that.
+    No class with images gets none as long as `total` allows it; the largest pay for that. Where
+    it does not, classes are drawn, as likely as they are large, and get one each.
 
     Args:
         counts: int64 [classes], not all zero.
         total: any number of things to share out.
+        seed: of the draw.
 
     Returns:
         int64 [classes], summing to `total`.
     """
+    if total < (counts > 0).sum():
+        shares = torch.zeros_like(counts)
+        if total:
+            draws = generator(seed, "classes")
+            shares[torch.multinomial(counts.double(), total, generator=draws)] = 1
+        return shares
     exact = counts.double() * total / counts.sum()
     shares = exact.floor().long()
     remainder_order = (exact - shares).argsort(descending=True, stable=True)
     shares[remainder_order[: total - int(shares.sum())]] += 1
-    while total >= (counts > 0).sum() and ((shares == 0) & (counts > 0)).any():
+    while ((shares == 0) & (counts > 0)).any():
         shares[((shares == 0) & (counts > 0)).nonzero()[0]] += 1
         shares[shares.argmax()] -= 1
     return shares

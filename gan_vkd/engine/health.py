@@ -1,6 +1,7 @@
 """Numbers that go wrong: what is no longer training is stopped, and named."""
 
 import math
+import shlex
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,5 +136,5 @@ def writing_explained(run: RunDir) -> Iterator[None]:
         reason = error.strerror or error
         raise GanVkdError(
             f"--run-dir {run.path}: can't be written ({reason}); {last_good(run)}: make room, "
-            f"then go on with gan-vkd train --resume --run-dir {run.path}"
+            f"then go on with gan-vkd train --resume --run-dir {shlex.quote(str(run.path))}"
         ) from None

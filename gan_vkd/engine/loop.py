@@ -16,6 +16,9 @@ from gan_vkd.engine.task import Task
 from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
 
+HANG_UP = getattr(signal, "SIGHUP", None)  # Windows has none
+SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, HANG_UP) if number]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -33,15 +36,20 @@ class Outcome:
 
 
 class Interruption:
-    """Catches the first SIGINT or SIGTERM, so that the step can end; a second one kills."""
+    """Catches the first SIGINT, SIGTERM or SIGHUP, so that the step can end; a second one kills.
+
+    But SIGHUP never kills: when a terminal closes both the shell and the system may send it. And
+    what is ignored (as under nohup) stays ignored.
+    """
 
     def __init__(self):
         self.signal = 0
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "Interruption":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -51,7 +59,7 @@ class Interruption:
     def _note(self, number: int, _: FrameType | None) -> None:
         self.signal = number
         for each in self._before:
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, signal.SIG_IGN if each == HANG_UP else signal.SIG_DFL)
 
 
 def train(task: Task, run: RunDir, *, start: int, deadline: float, reporter: Reporter) -> Outcome:

@@ -20,6 +20,7 @@ class ClassFigures:
         name: the class's.
         real: real images of it that were compared.
         judged: judged images of it; None where their classes are not known.
+        asked: whether images of it were to be there, see `asked_for`.
         recall, coverage: of its real images.
         expected_coverage: of two samples of one distribution.
         coverage_q: the false share among the classes covered as badly, see `chance.q_values`.
@@ -31,6 +32,7 @@ class ClassFigures:
     name: str
     real: int
     judged: int | None
+    asked: bool = True
     recall: float | None = None
     coverage: float | None = None
     expected_coverage: float | None = None
@@ -50,12 +52,29 @@ def same_classes(judged: ImageSet, reference: ImageSet) -> torch.Tensor | None:
     return torch.tensor([number[name] for name in judged.class_names])[judged.labels]
 
 
+def asked_for(judged: ImageSet, reference: ImageSet) -> list[bool]:
+    """For each of the reference's classes whether its absence is a fault.
+
+    It is none of a class that was not to have an image: one that a generator has but was not asked
+    for, or one whose share of so many images, in the reference's proportions, is less than one.
+    """
+    shares = reference.counts * len(judged) / len(reference)
+    left_out = {
+        name for name, count in zip(judged.class_names, judged.counts, strict=True) if not count
+    }
+    return [
+        bool(share >= 1) and name not in left_out
+        for name, share in zip(reference.class_names, shares, strict=True)
+    ]
+
+
 def within_classes(
     judged: np.ndarray,
     judged_labels: torch.Tensor,
     reference: np.ndarray,
     reference_labels: torch.Tensor,
     class_names: tuple[str, ...],
+    asked: list[bool],
     nearest_k: int,
     seed: int,
 ) -> list[ClassFigures]:
@@ -69,6 +88,7 @@ def within_classes(
         reference: features [M, d] of the whole reference; their labels int64 [M].
         reference_labels: as above.
         class_names: a name a label.
+        asked: of each class, see `asked_for`.
         nearest_k: k of recall and coverage.
         seed: of the draw on the larger side, and of the relabellings.
     """
@@ -79,7 +99,7 @@ def within_classes(
         ]
         count = min(len(rows) for rows in members)
         if count < nearest_k + 2:
-            figures.append(ClassFigures(name, count, len(members[0])))
+            figures.append(ClassFigures(name, count, len(members[0]), asked[label]))
             continue
         draws = generator(seed, "class", label)
         drawn = [rows[torch.randperm(len(rows), generator=draws)[:count]] for rows in members]
@@ -90,6 +110,7 @@ def within_classes(
                 name,
                 count,
                 len(members[0]),
+                asked[label],
                 recall=float(found["recall"].mean()),
                 coverage=float(found["coverage"].mean()),
                 expected_coverage=expected_coverage(count, count, nearest_k),
@@ -152,7 +173,15 @@ def across_classes(
             continue
         recall, coverage = (float(shares[key][rows].mean()) for key in ("recall", "coverage"))
         figures.append(
-            ClassFigures(name, int(rows.sum()), None, recall, coverage, expected, float(coverage_q))
+            ClassFigures(
+                name,
+                int(rows.sum()),
+                None,
+                recall=recall,
+                coverage=coverage,
+                expected_coverage=expected,
+                coverage_q=float(coverage_q),
+            )
         )
     return figures
 

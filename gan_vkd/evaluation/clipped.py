@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.stats import hypergeom
 
 from gan_vkd.evaluation.neighbours import Neighbourhoods, neighbourhoods
@@ -15,8 +16,8 @@ from gan_vkd.progress import QUIET, Reporter
 
 
 def compute_clipped(
-    real: np.ndarray,
-    fake: np.ndarray,
+    real_features: ArrayLike | torch.Tensor,
+    fake_features: ArrayLike | torch.Tensor,
     nearest_k: int,
     *,
     device: torch.device | str = "cpu",
@@ -25,8 +26,8 @@ def compute_clipped(
     """The two metrics, each from 0 to 1.
 
     Args:
-        real: features [N, d].
-        fake: features [M, d].
+        real_features: [N, d]; anything like an array of real numbers.
+        fake_features: [M, d].
         nearest_k: k, smaller than N and M.
         device: where distances are computed.
         reporter: shows a bar.
@@ -35,9 +36,11 @@ def compute_clipped(
         `clipped_density`, `clipped_coverage`.
 
     Raises:
-        ValueError: shapes that do not fit, k too large, or features that are not finite.
+        ValueError: shapes that do not fit, k too large, or features that are not finite numbers.
     """
-    found = neighbourhoods(real, fake, nearest_k, device=device, reporter=reporter)
+    found = neighbourhoods(
+        real_features, fake_features, nearest_k, device=device, reporter=reporter
+    )
     return {
         name: calibrate(values.mean())
         for name, (values, calibrate) in clipped_per_image(found).items()

@@ -1,6 +1,7 @@
 """Results side by side: the differences and their intervals, under one protocol."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def read_result(path: Path) -> dict:
     if path.is_dir():
         newest = newest_result(path)
         if newest is None:
-            raise GanVkdError(f"{path}: not judged yet: gan-vkd eval {path}")
+            raise GanVkdError(f"{path}: not judged yet: gan-vkd eval {shlex.quote(str(path))}")
         path = newest
     try:
         result = json.loads(path.read_text())

@@ -10,12 +10,41 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from gan_vkd.progress import QUIET, Bar, Reporter
 
 CHUNK = 1_024  # points a side of a block
 CACHED = 2**17  # float64 values that stay in a core's cache
 SPARE = 8  # candidates kept beyond the nearest that are asked for
+PLAIN = 20  # powers of two that the largest value may be from 1 without being scaled
+
+
+def as_features(values: ArrayLike | torch.Tensor) -> np.ndarray:
+    """Anything like an array of real numbers → float32 where it is that, else float64.
+
+    Raises:
+        ValueError: something else.
+    """
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"features must be an array of real numbers, got {array.dtype}")
+    return np.ascontiguousarray(array, np.float32 if array.dtype == np.float32 else np.float64)
+
+
+def power_of_scale(*sets: np.ndarray) -> int:
+    """The p such that no value of the sets x 2^-p is above 1; 0 where their size is no matter.
+
+    So scaled, squares do not overflow, nor vanish; and nothing is rounded.
+
+    Args:
+        sets: features [N, d], finite.
+    """
+    power = int(np.frexp(max(float(np.abs(points).max(initial=0)) for points in sets))[1])
+    return power if abs(power) > PLAIN else 0
 
 
 class Points:
@@ -158,11 +187,14 @@ def nearest_others(
     Returns:
         Distances float64 [N, count], ascending, and the points' indices int64 [N, count].
     """
+    power = power_of_scale(features)
+    features = np.ldexp(features, -power) if power else features
     centre = features.mean(axis=0, dtype=np.float64).astype(np.float32)
     points = Points(features, centre, torch.device(device))
     with reporter.bar("Neighbours", points.chunks * (points.chunks + 1) // 2) as bar:
         _, others = candidates(points, min(count + SPARE, len(features) - 1), bar)
-    return _in_order(points, np.arange(len(features)), points, others, count)
+    distances, others = _in_order(points, np.arange(len(features)), points, others, count)
+    return np.ldexp(distances, power), others
 
 
 def nearest(

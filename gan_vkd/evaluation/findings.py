@@ -5,18 +5,73 @@ where the judged images are drawn like the real ones, independently of them and 
 real ones may resemble each other in any way): for classes and duplicates by relabelling, see
 `chance`; for copies, where an image counts or not whatever the other ones are, by Fisher's exact
 test. Of the classes in a sentence one in a thousand is expected to be named for nothing. A class
-without images is told as a fact, and so are images equal to training images where there are no
-held-out ones to compare with (ten in a few hundred).
+that was to have images and has none is told as a fact, and so are images equal to training images
+where there are no held-out ones to compare with (ten in a few hundred).
 """
 
 from scipy.stats import fisher_exact
 
+from gan_vkd.evaluation.metrics import INCEPTION_FEWEST
+
 LEVEL = 0.001
 NAMED = 5  # classes named in a sentence
-NOTHING = (
-    "No class is missing or collapsed, and no more images repeat each other, or training or "
-    "reference images, than among real images."
-)
+
+
+def sentences(result: dict) -> list[str]:
+    """All that is said under the table: what stands out, or that nothing does; what is untested."""
+    said = [f"- {sentence}" for sentence in result["findings"]] or [_nothing(result)]
+    return said + [f"Not tested: {what}." for what in untested(result)]
+
+
+def _nothing(result: dict) -> str:
+    """That nothing stands out, of what was tested."""
+    parts = ["No more images repeat each other than among real images"]
+    if any(c["coverage_q"] is not None for c in result["classes"]):
+        parts.append("no class that was tested is missing or collapsed")
+    original = _original(result["protocol"])
+    if result["protocol"]["unseen_count"]:
+        parts.append(f"no more images repeat {original}s than among held-out images")
+    else:
+        parts.append(f"no unlikely number of images equals a {original} pixel by pixel")
+    return "; ".join(parts) + "."
+
+
+def untested(result: dict) -> list[str]:
+    """What the result says nothing of, and why."""
+    classes, protocol = result["classes"], result["protocol"]
+    parts = []
+    if protocol["judged_count"] < INCEPTION_FEWEST:
+        parts.append(f"the inception score, which takes {INCEPTION_FEWEST} images or more")
+    if not classes:
+        parts.append("classes (the reference has one)")
+    idle = [c["name"] for c in classes if c["judged"] == 0 and not _missing(c)]
+    if idle:
+        parts.append(
+            f"{len(idle)} of {len(classes)} classes, which were to have no image among "
+            f"{protocol['judged_count']:,}: {_names(idle)}"
+        )
+    few = [c["name"] for c in classes if c["judged"] != 0 and c["coverage_q"] is None]
+    if few:
+        parts.append(
+            f"{len(few)} of {len(classes)} classes, of too few images for k = "
+            f"{protocol['nearest_k']}: {_names(few)}"
+        )
+    if not protocol["unseen_count"]:
+        parts.append(
+            f"whether images repeat {_original(protocol)}s with small changes (there are no "
+            "held-out images to compare with)"
+        )
+    return parts
+
+
+def _missing(figures: dict) -> bool:
+    return figures["judged"] == 0 and figures.get("asked", True)  # results of old have no `asked`
+
+
+def _original(protocol: dict) -> str:
+    """What may have been copied: the reference stands in where training images aren't known."""
+    own = protocol["training"] != protocol["reference"]
+    return "training image" if own else "reference image"
 
 
 def findings(result: dict) -> list[str]:
@@ -30,7 +85,7 @@ def findings(result: dict) -> list[str]:
 
 def _classes(classes: list[dict]) -> list[str]:
     sentences = []
-    missing = [c["name"] for c in classes if c["judged"] == 0]
+    missing = [c["name"] for c in classes if _missing(c)]
     if missing:
         sentences.append(
             f"{len(missing)} of {len(classes)} classes have no image: {_names(missing)}."
@@ -61,8 +116,7 @@ def _classes(classes: list[dict]) -> list[str]:
 
 def _copies(copies: dict, protocol: dict, extractor: str) -> list[str]:
     sentences, count = [], protocol["judged_count"]
-    own = protocol["training"] != protocol["reference"]
-    original = "training image" if own else "reference image"
+    original = _original(protocol)
     held_out = protocol["unseen_count"]
 
     def more(found: dict, level: float) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 CHUNK = 4_096  # rows that are float64 at once
 ROUNDING = 10 * np.finfo(np.float64).eps  # of an eigenvalue, as a share of the largest
@@ -51,9 +52,7 @@ def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, products / (len(features) - 1)
 
 
-def frechet_distance(
-    mu1: np.ndarray, sigma1: np.ndarray, mu2: np.ndarray, sigma2: np.ndarray
-) -> float:
+def frechet_distance(mu1: ArrayLike, sigma1: ArrayLike, mu2: ArrayLike, sigma2: ArrayLike) -> float:
     """|μ1 - μ2|² + tr(Σ1 + Σ2 - 2 (Σ1 Σ2)^½), in float64.
 
     Right for singular covariances too, and never complex.
@@ -64,8 +63,16 @@ def frechet_distance(
 
     Returns:
         The squared distance, ≥ 0 up to rounding: what is called FID on Inception features.
+
+    Raises:
+        ValueError: shapes that do not fit, or entries that are not finite.
     """
     mu1, sigma1, mu2, sigma2 = (np.asarray(a, np.float64) for a in (mu1, sigma1, mu2, sigma2))
+    shapes = [a.shape for a in (mu1, sigma1, mu2, sigma2)]
+    if mu1.ndim != 1 or not mu1.size or shapes != [mu1.shape, 2 * mu1.shape] * 2:
+        raise ValueError(f"means must be [d] and covariances [d, d], all of one d; got {shapes}")
+    if not all(np.isfinite(a).all() for a in (mu1, sigma1, mu2, sigma2)):
+        raise ValueError("means and covariances must be finite")
     gaussians = Gaussian.of_moments(mu1, sigma1), Gaussian.of_moments(mu2, sigma2)
     return frechet_and_transport(*gaussians)[0]
 

@@ -1,12 +1,16 @@
 """What `gan-vkd eval` judges: a run, or a folder or zip of images; and by which reference."""
 
-from dataclasses import dataclass
+import functools
+import hashlib
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.config.layers import read_config
+from gan_vkd.data.archive import open_archive, read_file, read_member
 from gan_vkd.data.folder import common_size
 from gan_vkd.data.images import Dataset, ImageSet
 from gan_vkd.data.record import Record, in_order_of, read_record, require_same
@@ -16,8 +20,12 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.features import Extractor
 from gan_vkd.evaluation.metrics import require_enough
 from gan_vkd.evaluation.protocol import RealImages, cut
-from gan_vkd.gan.exported import latents, load_generator
+from gan_vkd.gan.exported import load_generator
+from gan_vkd.gan.latents import latents
+from gan_vkd.gan.sampling import CLASS_NAMES
 from gan_vkd.progress import Reporter
+
+LONGEST_PART = 48  # bytes of a file's name; names have 255 at most
 
 
 @dataclass(frozen=True)
@@ -36,13 +44,32 @@ def is_run(target: Path) -> bool:
 
 
 def result_path(run: Path, result: dict) -> Path:
-    """Where a run keeps a result: named by reference, count and extractor."""
+    """Where a run keeps a result: named by reference, count and extractor.
+
+    What differs from the defaults follows: the checkpoint, k, and the latents' seed.
+    """
     protocol = result["protocol"]
-    reference = "".join(c if c.isalnum() else "-" for c in protocol["reference"])
-    best = "" if protocol["checkpoint"].endswith("the last one") else "-best"
-    extractor = "".join(c if c.isalnum() or c == "-" else "-" for c in result["extractor"])
-    name = f"{reference}-{protocol['judged_count']}-{extractor}{best}.json"
-    return run / "eval" / name
+    parts = [
+        _slug(protocol["reference"]),
+        str(protocol["judged_count"]),
+        _slug(result["extractor"]),
+    ]
+    if not protocol["checkpoint"].endswith("the last one"):
+        parts.append("best")
+    if protocol["nearest_k"] != EvaluationSettings().nearest_k:
+        parts.append(f"k{protocol['nearest_k']}")
+    if protocol["latent_seed"]:
+        parts.append(f"seed{protocol['latent_seed']}")
+    return run / "eval" / f"{'-'.join(parts)}.json"
+
+
+def _slug(text: str) -> str:
+    """A short part of a file name; of what is long or a path its end, and a hash of it all."""
+    plain = "".join(c if c.isalnum() else "-" for c in text)
+    if len(plain.encode()) <= LONGEST_PART and "/" not in text and "\\" not in text:
+        return plain
+    end = "".join(c for c in plain if c.isascii())[-LONGEST_PART:].strip("-")
+    return f"{end}-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def case_of_run(
@@ -115,7 +142,7 @@ def case_of_run(
             f"Warning: {extractor.name} is the teacher that this run learned from: its figures "
             "flatter the run, so compare them with no other method's"
         )
-    labels = generator.labels(settings.num)
+    labels = generator.labels(settings.num, seed)
     pictures = []
     parts = torch.arange(settings.num).split(500)
     z_dim = generator.network.shape["z_dim"]
@@ -170,8 +197,34 @@ def case_of_images(
         unseen_origin=held_out_origin,
     )
     origin = {"judged": str(target)}
-    judged = cut(images, settings.num)
+    judged = cut(_renamed(target, images), settings.num)
     return Case(judged, real, origin, settings.nearest_k)
+
+
+def _renamed(target: Path, images: ImageSet) -> ImageSet:
+    """The images under their classes' names, where `gan-vkd sample` couldn't name folders so.
+
+    Raises:
+        GanVkdError: a table of names that is none.
+    """
+    if target.is_dir():
+        tables = [target / CLASS_NAMES] if (target / CLASS_NAMES).is_file() else []
+        read = read_file
+    else:
+        archive, members = open_archive(target)
+        files = [member.filename for member in members]
+        tables = [file for file in files if Path(file).name == CLASS_NAMES]
+        read = functools.partial(read_member, archive)
+    if not tables:
+        return images
+    try:
+        table = json.loads(read(tables[0]))
+        names = tuple(str(table.get(name, name)) for name in images.class_names)
+    except Exception:  # zips' readers raise whatever they trip over
+        names = ()
+    if len(set(names)) < len(images.class_names):
+        raise GanVkdError(f"{target}: {CLASS_NAMES} is no table of class names: remove it")
+    return replace(images, class_names=names)
 
 
 def _best(run: Path) -> Path:

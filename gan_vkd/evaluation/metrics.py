@@ -20,6 +20,7 @@ from gan_vkd.evaluation.neighbours import Neighbourhoods
 from gan_vkd.evaluation.prdc import prdc_per_image
 
 INCEPTION_SPLITS = 10
+INCEPTION_FEWEST = 100  # images: a split's score is at most its number of images
 KID_SUBSET = 1_000
 SEED = 0  # of every draw of the protocol
 SATURATED = 0.02  # so near 0 or 1 a share's standard error says nothing
@@ -64,18 +65,20 @@ def frechet_metric(judged: torch.Tensor, reference: torch.Tensor) -> Metric:
 
 
 def inception_score(judged: Features) -> Metric:
-    """torch-fidelity's, over 10 splits; unknown where the extractor gives no class scores."""
+    """torch-fidelity's, over 10 splits.
+
+    Unknown where the extractor gives no class scores, or of fewer than 100 images.
+    """
     from torch_fidelity.metric_isc import (
         KEY_METRIC_ISC_MEAN,
         KEY_METRIC_ISC_STD,
         isc_features_to_metric,
     )
 
-    if judged.logits is None:
+    if judged.logits is None or len(judged.logits) < INCEPTION_FEWEST:
         return Metric(None)
-    splits = min(INCEPTION_SPLITS, len(judged.logits))
-    found = isc_features_to_metric(judged.logits, splits, rng_seed=SEED)
-    return _metric(found[KEY_METRIC_ISC_MEAN], found[KEY_METRIC_ISC_STD] / splits**0.5)
+    found = isc_features_to_metric(judged.logits, INCEPTION_SPLITS, rng_seed=SEED)
+    return _metric(found[KEY_METRIC_ISC_MEAN], found[KEY_METRIC_ISC_STD] / INCEPTION_SPLITS**0.5)
 
 
 def kid_metric(judged: torch.Tensor, reference: torch.Tensor) -> Metric:

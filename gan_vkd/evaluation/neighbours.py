@@ -5,8 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
-from gan_vkd.evaluation.distances import SPARE, Pairs, Points, candidates, exact, slack
+from gan_vkd.evaluation.distances import (
+    SPARE,
+    Pairs,
+    Points,
+    as_features,
+    candidates,
+    exact,
+    power_of_scale,
+    slack,
+)
 from gan_vkd.progress import QUIET, Bar, Reporter
 
 
@@ -16,7 +26,6 @@ class Neighbourhoods:
 
     Attributes:
         k: as in k-th.
-        real_radii, fake_radii: squared radii, float64 [N] and [M].
         balls: int64 [M]: for each generated image, the real balls that it is strictly inside.
         hits: int64 [N]: for each real ball, the generated images strictly inside.
         recalled: bool [N]: real images strictly inside some generated image's ball.
@@ -26,8 +35,6 @@ class Neighbourhoods:
     """
 
     k: int
-    real_radii: np.ndarray
-    fake_radii: np.ndarray
     balls: np.ndarray
     hits: np.ndarray
     recalled: np.ndarray
@@ -36,8 +43,8 @@ class Neighbourhoods:
 
 
 def neighbourhoods(
-    real: np.ndarray,
-    fake: np.ndarray,
+    real: ArrayLike | torch.Tensor,
+    fake: ArrayLike | torch.Tensor,
     k: int,
     *,
     device: torch.device | str = "cpu",
@@ -46,7 +53,7 @@ def neighbourhoods(
     """Find all of them in three passes over blocks, two of which use their symmetry.
 
     Args:
-        real: features [N, d], float32 or float64.
+        real: features [N, d], of any size and real type; anything like an array.
         fake: features [M, d].
         k: smaller than N and M.
         device: where blocks are computed.
@@ -55,6 +62,7 @@ def neighbourhoods(
     Raises:
         ValueError: shapes that do not fit, k too large, or features that are not finite.
     """
+    real, fake = as_features(real), as_features(fake)
     for features in (real, fake):
         if features.ndim != 2 or features.shape[1] != real.shape[1]:
             raise ValueError(f"features must be [N, d] and [M, d], got {real.shape}, {fake.shape}")
@@ -62,6 +70,8 @@ def neighbourhoods(
             raise ValueError(f"nearest_k = {k} needs more than {k} points, got {len(features)}")
         if not np.isfinite(features).all():
             raise ValueError("features must be finite")
+    if power := power_of_scale(real, fake):
+        real, fake = np.ldexp(real, -power), np.ldexp(fake, -power)
     centre = (real.mean(axis=0, dtype=np.float64) + fake.mean(axis=0, dtype=np.float64)) / 2
     centre = centre.astype(np.float32)  # float32 features less it are rounded once, not twice
     device = torch.device(device)
@@ -85,8 +95,6 @@ def neighbourhoods(
             clipped_balls += np.bincount(j[clipped], minlength=len(fake))
     return Neighbourhoods(
         k=k,
-        real_radii=real_radii,
-        fake_radii=fake_radii,
         balls=balls,
         hits=hits,
         recalled=recalled,

@@ -2,27 +2,28 @@
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from gan_vkd.evaluation.neighbours import Neighbourhoods, neighbourhoods
 from gan_vkd.progress import QUIET, Reporter
 
 
 def compute_prdc(
-    real: np.ndarray,
-    fake: np.ndarray,
+    real_features: ArrayLike | torch.Tensor,
+    fake_features: ArrayLike | torch.Tensor,
     nearest_k: int,
     *,
     device: torch.device | str = "cpu",
     reporter: Reporter = QUIET,
 ) -> dict[str, float]:
-    """The four metrics: a drop-in for `prdc.compute_prdc` on float64 features.
+    """The four metrics: a drop-in for `prdc.compute_prdc`, in float64.
 
     Equations 1 to 6: balls reach to the k-th nearest neighbour within a set, and inside is
     strictly inside. Memory grows with N + M, not with N x M.
 
     Args:
-        real: features [N, d].
-        fake: features [M, d].
+        real_features: [N, d]; anything like an array of real numbers.
+        fake_features: [M, d].
         nearest_k: k, smaller than N and M.
         device: where distances are computed.
         reporter: shows a bar.
@@ -31,9 +32,11 @@ def compute_prdc(
         `precision`, `recall`, `density`, `coverage`.
 
     Raises:
-        ValueError: shapes that do not fit, k too large, or features that are not finite.
+        ValueError: shapes that do not fit, k too large, or features that are not finite numbers.
     """
-    found = neighbourhoods(real, fake, nearest_k, device=device, reporter=reporter)
+    found = neighbourhoods(
+        real_features, fake_features, nearest_k, device=device, reporter=reporter
+    )
     return {name: float(values.mean()) for name, values in prdc_per_image(found).items()}
 
 

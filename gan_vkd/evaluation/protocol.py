@@ -9,12 +9,12 @@ from gan_vkd import __version__
 from gan_vkd.data.images import ImageSet
 from gan_vkd.data.subsets import balanced_draw
 from gan_vkd.evaluation.chance import NEAREST, Pool
-from gan_vkd.evaluation.classes import across_classes, same_classes, within_classes
+from gan_vkd.evaluation.classes import across_classes, asked_for, same_classes, within_classes
 from gan_vkd.evaluation.content import content_sha256, digests
 from gan_vkd.evaluation.copies import Seen, copies_of_training
 from gan_vkd.evaluation.duplicates import duplicates
 from gan_vkd.evaluation.features import Extractor, Features, extract
-from gan_vkd.evaluation.findings import findings
+from gan_vkd.evaluation.findings import findings, untested
 from gan_vkd.evaluation.metrics import (
     INCEPTION_SPLITS,
     KID_SUBSET,
@@ -99,7 +99,7 @@ def evaluate(
 
     Returns:
         What goes into the JSON file: `extractor`, `protocol`, `metrics`, `expected`, `held_out`,
-        `classes`, `copies`, `duplicates`, `findings`.
+        `classes`, `copies`, `duplicates`, `findings`, `untested`.
 
     Raises:
         GanVkdError: fewer than k + 2 images on a side, or features that are not finite.
@@ -148,6 +148,7 @@ def evaluate(
             reference.as_seen().features,
             real.reference.labels,
             real.reference.class_names,
+            asked_for(judged, real.reference),
             nearest_k,
             SEED,
         )
@@ -202,7 +203,7 @@ def evaluate(
         "copies": copies,
         "duplicates": duplicates(pool, judged_drawn.images.images, drawn.images.images),
     }
-    return {**result, "findings": findings(result)}
+    return {**result, "findings": findings(result), "untested": untested(result)}
 
 
 def figures(

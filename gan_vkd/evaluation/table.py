@@ -7,6 +7,8 @@ from rich.table import Table
 
 from gan_vkd.terminal import printable
 
+DECIMALS = 5  # shown at most
+
 NAMES = {
     "fid": ("FID", "lower is better"),
     "inception_score": ("IS", "higher is better"),
@@ -66,12 +68,8 @@ def metrics_table(result: dict) -> Table:
         title=escape(printable(headline(result["protocol"]))),
         caption=escape(printable(caption(result))),
     )
-    table.add_column("metric", no_wrap=True)
-    for column in ("images", "held-out", "expected"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for *row, _ in figure_rows(result):
-        table.add_row(*map(escape, row))
-    return table
+    rows = [row[:-1] for row in figure_rows(result)]
+    return _filled(table, ("metric", "images", "held-out", "expected"), rows)
 
 
 def comparison_table(compared: dict) -> Table:
@@ -81,29 +79,49 @@ def comparison_table(compared: dict) -> Table:
         title=escape(printable(f"first: {files['first']}   second: {files['second']}")),
         caption=escape(f"±: {compared['intervals']}."),
     )
-    table.add_column("metric")
-    for column in ("first", "second", "difference"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for key, sides in compared["metrics"].items():
-        name = NAMES[key][0] if key in NAMES else key
-        table.add_row(
-            escape(f"{name}[{compared['extractor']}]"),
+    rows = [
+        (
+            f"{NAMES[key][0] if key in NAMES else key}[{compared['extractor']}]",
             *(with_interval(sides[side]) for side in ("first", "second", "difference")),
         )
+        for key, sides in compared["metrics"].items()
+    ]
+    return _filled(table, ("metric", "first", "second", "difference"), rows)
+
+
+def _filled(table: Table, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    """The table with its rows: where there is little room the first column folds, no number."""
+    for number, column in enumerate(columns):
+        if number == 0:
+            table.add_column(column, overflow="fold")
+        else:
+            width = max(map(len, [column, *(row[number] for row in rows)]))
+            table.add_column(column, justify="right", no_wrap=True, min_width=width)
+    for row in rows:
+        table.add_row(*(escape(printable(cell)) for cell in row))
     return table
 
 
 def with_interval(metric: dict[str, float | None]) -> str:
-    """`value ± half the interval`, to two digits of the latter, as far as they are known."""
+    """`value ± half the interval`, to two digits of the latter, as far as they are known.
+
+    There are at most five digits after the point: what is less is shown as 0.
+    """
     if metric["low"] is None:
         return figure(metric["value"])
     half = (metric["high"] - metric["low"]) / 2
-    digits = max(0, 1 - math.floor(math.log10(half)))
-    return f"{metric['value']:.{digits}f} ± {half:.{digits}f}"
+    digits = DECIMALS if half <= 0 else min(max(0, 1 - math.floor(math.log10(half))), DECIMALS)
+    return f"{_rounded(metric['value'], digits)} ± {_rounded(half, digits)}"
 
 
 def figure(value: float | None) -> str:
     """Three digits after the point, five for small ones, a dash for what is not known."""
     if value is None:
         return "-"
-    return f"{value:.5f}" if abs(value) < 0.01 else f"{value:.3f}"
+    return _rounded(value, DECIMALS if abs(value) < 0.01 else 3)
+
+
+def _rounded(value: float, digits: int) -> str:
+    """So many digits after the point; 0 without any, and without a sign, where all are 0."""
+    text = f"{value:.{digits}f}"
+    return text if float(text) else "0"

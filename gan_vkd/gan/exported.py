@@ -4,8 +4,10 @@
 statistics estimated for those weights; its header holds the shape and the class names.
 """
 
+import contextlib
 import json
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from gan_vkd.data.images import to_uint8
 from gan_vkd.data.subsets import proportional_counts
 from gan_vkd.device import to_float64
 from gan_vkd.errors import GanVkdError
+from gan_vkd.gan.latents import latents, whole_number
 from gan_vkd.gan.networks.biggan import Generator, flat_widths
 from gan_vkd.randomness import generator
 from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
@@ -23,33 +26,6 @@ from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 FORMAT = "gan_vkd-generator-1"
 FILE_NAME = "generator.safetensors"
 STATISTICS_BATCHES, STATISTICS_BATCH = 32, 64
-
-
-def latents(
-    indices: Sequence[int], z_dim: int, seed: int, truncation: float | None = None
-) -> torch.Tensor:
-    """Latents that are functions of (seed, index): standard normal, or truncated.
-
-    Args:
-        indices: numbers of the samples.
-        z_dim: latent dimension.
-        seed: of the samples.
-        truncation: entries are drawn from the normal distribution between -truncation and
-            truncation (BigGAN's truncation trick); None for all of it.
-
-    Returns:
-        float32 [len(indices), z_dim].
-    """
-    uniform = torch.stack(
-        [
-            torch.rand(z_dim, dtype=torch.float64, generator=generator(seed, "latent", int(i)))
-            for i in indices
-        ]
-    )
-    if truncation is not None:
-        tail = torch.special.ndtr(torch.tensor(-truncation, dtype=torch.float64))
-        uniform = tail + (1 - 2 * tail) * uniform
-    return torch.special.ndtri(uniform.clamp(1e-12, 1 - 1e-12)).float()
 
 
 @dataclass
@@ -78,15 +54,47 @@ class ExportedGenerator:
         self.network.to(device)
         return self
 
-    def labels(self, count: int) -> torch.Tensor:
-        """int64 [count], ascending, in the training data's proportions."""
-        shares = proportional_counts(self.class_counts, count)
+    def labels(self, count: int, seed: int = 0) -> torch.Tensor:
+        """int64 [count], ascending, in the training data's proportions.
+
+        Where they are fewer than the classes, which classes get one is drawn by `seed`.
+        """
+        shares = proportional_counts(self.class_counts, count, seed)
         return torch.arange(len(shares)).repeat_interleave(shares)
+
+    def class_indices(self, classes: int | str | Iterable[int | str]) -> list[int]:
+        """One class or several → their indices.
+
+        Text is a class's name, or where none is called so its number; integers of any type are
+        numbers, from 0 on.
+
+        Raises:
+            GanVkdError: a class it does not have.
+        """
+        one = isinstance(classes, str) or not isinstance(classes, Iterable)
+        one = one or getattr(classes, "ndim", 1) == 0  # an array's single value
+        return [self._class_index(each) for each in ([classes] if one else classes)]
+
+    def _class_index(self, wanted: int | str) -> int:
+        names, index = self.class_names, -1
+        if not isinstance(wanted, str):
+            with contextlib.suppress(TypeError):
+                index = operator.index(wanted)
+        elif wanted in names:
+            index = names.index(wanted)
+        elif wanted.isdecimal() and len(wanted) < 10:
+            index = int(wanted)
+        if not 0 <= index < len(names):
+            raise GanVkdError(
+                f"classes {wanted}: this generator has {len(names)} classes, 0 ({names[0]}) to "
+                f"{len(names) - 1} ({names[-1]})"
+            )
+        return index
 
     def sample(
         self,
         count: int,
-        classes: int | Sequence[int] | None = None,
+        classes: int | str | Iterable[int | str] | None = None,
         seed: int = 0,
         truncation: float | None = None,
         batch_size: int = 64,
@@ -95,7 +103,8 @@ class ExportedGenerator:
 
         Args:
             count: number of images.
-            classes: one class for all, or one an image; None for the data's proportions.
+            classes: one class for all, or one an image, by name or number (see
+                `class_indices`); None for the data's proportions.
             seed: of the latents.
             truncation: see `latents`.
             batch_size: images drawn at once.
@@ -104,20 +113,22 @@ class ExportedGenerator:
             uint8 [count, 3, S, S], 0 to 255.
 
         Raises:
-            GanVkdError: a class it does not have.
+            GanVkdError: a class it does not have, or one too many or too few; a count, seed or
+                truncation that is none.
         """
+        count, seed = whole_number("count", count), whole_number("seed", seed)
         if classes is None:
-            labels = self.labels(count)
-        elif isinstance(classes, int):
-            labels = torch.full((count,), classes)
+            labels = self.labels(count, seed)
         else:
-            labels = torch.as_tensor(classes)
-        known = len(self.class_names)
-        if len(labels) != count or (count and not 0 <= labels.min() <= labels.max() < known):
-            raise GanVkdError(
-                f"classes: one of 0 to {known - 1} for each of the {count} images (it has {known})"
-            )
-        z = latents(range(count), self.network.shape["z_dim"], seed, truncation) if count else []
+            chosen = self.class_indices(classes)
+            chosen = chosen * count if len(chosen) == 1 else chosen
+            if len(chosen) != count:
+                raise GanVkdError(
+                    f"classes: {len(chosen)} of them for {count} images: give one for all, or one "
+                    "for each"
+                )
+            labels = torch.tensor(chosen, dtype=torch.int64)
+        z = latents(range(count), self.network.shape["z_dim"], seed, truncation)
         return self.draw(z, labels, batch_size)
 
     @torch.no_grad()
@@ -129,6 +140,7 @@ class ExportedGenerator:
         parts = [
             to_uint8(self.network(latents[i].to(device), labels[i].to(device))).cpu()
             for i in torch.arange(len(labels)).split(batch_size)
+            if len(i)  # no images are one empty part
         ]
         size = self.image_size
         return torch.cat([torch.empty(0, 3, size, size, dtype=torch.uint8), *parts])
@@ -232,6 +244,8 @@ def load_generator(path: str | Path) -> ExportedGenerator:
         network.load_state_dict(state, assign=True)
         network = network.float().eval().requires_grad_(False)
         return ExportedGenerator(network, tuple(names), torch.tensor(counts), dict(card))
+    except OSError as error:
+        raise GanVkdError(f"{path}: can't be read ({error.strerror or error})") from None
     except UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise GanVkdError(f"{path}: not a whole exported generator ({reason[:200]})") from None

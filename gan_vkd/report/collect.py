@@ -14,7 +14,7 @@ from gan_vkd.engine.run_dir import RunDir, read_lines
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.compare import newest_result, read_result
 from gan_vkd.gan.exported import FILE_NAME, load_generator
-from gan_vkd.gan.sampling import class_grid
+from gan_vkd.gan.sampling import class_grid, shown_classes
 
 COLUMNS = 8  # samples a class
 MOST_PIXELS = 2**26  # of a picture that is taken in
@@ -32,6 +32,7 @@ class RunFacts:
         curve: lines of metrics while training.
         result: the newest of `gan-vkd eval`.
         grid: samples, PNG.
+        grid_note: which classes it shows, where it shows some only.
         nearest: the samples nearest to training images, PNG.
     """
 
@@ -42,6 +43,7 @@ class RunFacts:
     curve: list[dict]
     result: dict | None
     grid: bytes | None
+    grid_note: str
     nearest: bytes | None
 
 
@@ -54,7 +56,10 @@ def collect(path: Path) -> RunFacts:
     recipe = read_config(path)
     run = RunDir(path)
     file = newest_result(path)
-    has_generator = (path / FILE_NAME).is_file()
+    generator = load_generator(path) if (path / FILE_NAME).is_file() else None
+    shown, known = 0, 0
+    if generator is not None:
+        shown, known = len(shown_classes(generator, 0)), len(generator.class_names)
     return RunFacts(
         name=path.resolve().name,
         recipe=recipe,
@@ -62,7 +67,8 @@ def collect(path: Path) -> RunFacts:
         log=[_numbers(line) for line in read_lines(run.log_path)],
         curve=read_lines(run.curve_path),
         result=None if file is None else _whole_result(file),
-        grid=_png(class_grid(load_generator(path), columns=COLUMNS)) if has_generator else None,
+        grid=None if generator is None else _png(class_grid(generator, columns=COLUMNS)),
+        grid_note=f"{shown} of {known:,} classes, drawn" if shown < known else "",
         nearest=None if file is None else _picture(file.with_suffix(".nearest.png")),
     )
 

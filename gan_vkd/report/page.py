@@ -1,6 +1,7 @@
 """The page: facts in, one HTML file out."""
 
 import base64
+import shlex
 from importlib.resources import files
 from pathlib import Path
 
@@ -8,11 +9,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from gan_vkd import __version__
-from gan_vkd.evaluation.findings import NOTHING
+from gan_vkd.evaluation.findings import sentences
 from gan_vkd.evaluation.table import NAMES, caption, figure_rows, headline
 from gan_vkd.paths import replacing
 from gan_vkd.report.charts import COLOURS, line_chart
 from gan_vkd.report.collect import RunFacts, as_text, collect, series
+
+MOST_CLASSES = 100  # of a run, the worst covered ones
 
 LOG_CHARTS = {
     "overfitting": "Overfitting: D(training) less D(held-out images)",
@@ -50,6 +53,7 @@ def render(runs: list[RunFacts]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["image"] = _as_image
     environment.filters["as_text"] = as_text
+    environment.filters["quoted"] = shlex.quote
     template = environment.from_string(
         files("gan_vkd").joinpath("report", "page.html").read_text(encoding="utf-8")
     )
@@ -61,7 +65,6 @@ def render(runs: list[RunFacts]) -> str:
         curve_charts=_charts(
             [run.curve for run in runs], colours, {key: NAMES[key][0] for key in CURVE_CHARTS}
         ),
-        nothing=NOTHING,
     )
 
 
@@ -79,8 +82,10 @@ def _as_shown(run: RunFacts, colour: str) -> dict:
         f"{recipe.training.iterations:,} iterations, seed {recipe.training.seed}",
         "rows": [] if result is None else figure_rows(result),
         "headline": "" if result is None else headline(result["protocol"]),
+        "sentences": [] if result is None else sentences(result),
         "caption": "" if result is None else caption(result),
-        "classes": sorted(known, key=lambda figures: figures["coverage"]),
+        "classes": sorted(known, key=lambda figures: figures["coverage"])[:MOST_CLASSES],
+        "classes_left_out": max(0, len(known) - MOST_CLASSES),
         "unknown_classes": [f["name"] for f in classes if f["coverage"] is None],
         "curve": ""
         if curve is None

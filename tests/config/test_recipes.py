@@ -86,3 +86,13 @@ def test_files_that_are_no_recipes(tmp_path):
     path.write_text("data: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(GanVkdError, match="not YAML"):
         file_layer(path)
+
+
+def test_a_name_that_is_there_twice_is_refused(tmp_path):  # CASES 33
+    path = tmp_path / "recipe.yaml"
+    for text in ("data: {flip: true}\ndata: {subset: 0.5}\n", "data:\n  subset: 1\n  subset: 0.5"):
+        path.write_text(text)
+        with pytest.raises(GanVkdError, match="is there twice, again in line"):
+            file_layer(path)
+    with pytest.raises(GanVkdError, match="a is there twice"):
+        set_layer(("data.x={a: 1, a: 2}",))

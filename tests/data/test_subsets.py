@@ -56,6 +56,20 @@ def test_shares_sum_up_follow_proportions_and_spare_nobody(counts, total):
         assert (shares - exact).abs().max() < 1
 
 
+def test_where_not_every_class_gets_one_classes_are_drawn_by_the_seed():  # CASES 15
+    counts = torch.tensor([5] * 30 + [0])
+    drawn = [proportional_counts(counts, 10, seed) for seed in (0, 0, 1)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], proportional_counts(counts, 30).clamp(max=1))
+    for shares in drawn:
+        assert shares.sum() == 10
+        assert shares.max() == 1
+        assert shares[-1] == 0
+    unlike = sum(proportional_counts(torch.tensor([9, 1]), 1, seed) for seed in range(200))
+    assert 5 <= unlike[1] <= 40  # as likely as they are large
+
+
 def test_held_out_is_the_test_split_where_there_is_one():
     data = split_training(Dataset("x", image_set(20, 20), image_set(5, 5)), 0.5, "balanced", 0)
     assert (len(data.train), len(data.held_out)) == (20, 10)

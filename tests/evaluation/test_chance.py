@@ -106,7 +106,7 @@ def of_classes(
     count, names = len(real) // classes, tuple(map(str, range(classes)))
     labels = torch.arange(classes).repeat_interleave(count)
     if labelled:
-        return within_classes(fake, labels, real, labels, names, K, seed)
+        return within_classes(fake, labels, real, labels, names, [True] * len(names), K, seed)
     pool = Pool.of(real, fake, NEAREST, seed)
     return across_classes(neighbourhoods(real, fake, K), pool, labels, names)
 

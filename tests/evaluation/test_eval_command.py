@@ -127,3 +127,13 @@ def test_bad_input(refused, digits_run, make_folder, tmp_path):
     )
     (tmp_path / "config.yaml").write_text("{}")
     assert "no checkpoint yet" in refused("eval", tmp_path, "--quiet")
+
+
+def test_the_figures_are_shown_before_anything_is_written(gan_vkd, digits_run, tmp_path):
+    # CASES 22
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "figures.json"
+    result = gan_vkd("eval", digits_run, "--num", 50, "--seed", 7, "--json", place, "--quiet")
+    assert result.exit_code == 2
+    assert f"FID[{BUNDLED}]" in result.stdout
+    assert list((digits_run / "eval").glob("*-seed7.json"))  # CASES 21: not over another seed's

@@ -2,15 +2,20 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from gan_vkd.data.images import ImageSet
 from gan_vkd.evaluation import protocol
-from gan_vkd.evaluation.findings import findings
-from gan_vkd.evaluation.metrics import Metric
+from gan_vkd.evaluation.classes import ClassFigures, asked_for
+from gan_vkd.evaluation.features import Features
+from gan_vkd.evaluation.findings import findings, sentences, untested
+from gan_vkd.evaluation.metrics import Metric, inception_score
 
 CLASSES = 20
 
@@ -187,3 +192,78 @@ def test_without_held_out_images_only_equal_ones_are_told():
     assert findings(result) == []
     identical["judged"] = 60
     assert findings(result) == ["60 of 100 images equal a training image pixel by pixel."]
+
+
+def result_of(classes: list[dict], unseen: int = 0, judged: int = 200) -> dict:
+    """A result in which nothing stands out."""
+    close = {"median": {}, "close": {"judged": 2, "held_out": 2}, "mirrored": {}, "closest": []}
+    result = {
+        "extractor": "bundled-1",
+        "protocol": {
+            "judged_count": judged,
+            "unseen_count": unseen,
+            "training": "y",
+            "reference": "y",
+            "nearest_k": 5,
+        },
+        "classes": classes,
+        "copies": {
+            "identical": {"judged": 0, "held_out": 0, "mirrored": {"judged": 0, "held_out": 0}},
+            "features": close,
+            "pixels": close,
+        },
+        "duplicates": {
+            "count": {"judged": 200, "real": 200},
+            "identical": {"judged": 0, "real": 0},
+            "close": {"judged": 2, "real": 2},
+            "p": {"identical": 1.0, "close": 1.0},
+        },
+    }
+    return {**result, "findings": findings(result)}
+
+
+def figures_of(name: str, judged: int, q: float | None = 1.0, asked: bool = True) -> dict:
+    figures = ClassFigures(name, 20, judged, asked, coverage=0.9, coverage_q=q, variety=1.0)
+    return asdict(figures)
+
+
+def test_what_was_not_tested_is_said_to_be_untested():  # CASES 14
+    said = " ".join(sentences(result_of([])))
+    assert "classes (the reference has one)" in said
+    assert "repeat reference images with small changes (there are no held-out images" in said
+    assert "No class" not in said
+    assert "among held-out" not in said
+    few = result_of([figures_of("a", 20), figures_of("b", 2, None)], unseen=200)
+    (nothing, rest) = sentences(few)
+    assert "no class that was tested is missing" in nothing
+    assert "no more images repeat reference images than among held-out images" in nothing
+    assert rest == "Not tested: 1 of 2 classes, of too few images for k = 5: b."
+
+
+def test_no_inception_score_of_a_few_images():  # CASES 20
+    scores = torch.randn(99, 10, generator=torch.Generator().manual_seed(0))
+    assert inception_score(Features(scores, scores)) == Metric(None)
+    scores = torch.cat([scores, scores[:1]])
+    assert inception_score(Features(scores, scores)).value > 1
+    assert any("inception score" in part for part in untested(result_of([], judged=99)))
+
+
+def test_no_finding_about_classes_that_were_not_asked_for():  # CASES 15
+    asked, not_asked = (figures_of("a", 0, None, asked) for asked in (True, False))
+    assert findings(result_of([asked])) == ["1 of 1 classes have no image: a."]
+    assert findings(result_of([not_asked])) == []
+    assert any(
+        "1 of 1 classes, which were to have no image" in part
+        for part in untested(result_of([not_asked]))
+    )
+
+
+def test_which_classes_are_asked_for():  # CASES 15
+    names = tuple("abcd")
+    reference = ImageSet(torch.zeros(40, 3, 1, 1), torch.arange(4).repeat_interleave(10), names)
+    of_generator = ImageSet(torch.zeros(2, 3, 1, 1), torch.tensor([1, 3]), names)
+    assert asked_for(of_generator, reference) == [False] * 4  # half an image each
+    many = ImageSet(torch.zeros(90, 3, 1, 1), torch.arange(90) % 3, names)
+    assert asked_for(many, reference) == [True, True, True, False]  # a generator's, not asked
+    folder = ImageSet(torch.zeros(90, 3, 1, 1), torch.arange(90) % 3, names[:3])
+    assert asked_for(folder, reference) == [True] * 4  # a folder that has none

@@ -95,3 +95,21 @@ def test_fewer_images_than_dimensions_take_no_covariance():
         expected = frechet_distance(*moments(pair[0]), *moments(pair[1]))
         assert found == pytest.approx(expected, abs=1e-7 * traces)
     assert Gaussian.of_features(small).factor.shape == (30, 200)
+
+
+@pytest.mark.parametrize(
+    ("mu1", "sigma1", "mu2", "sigma2"),
+    [
+        (np.zeros(1), np.eye(3), np.zeros(3), np.eye(3)),  # would be broadcast
+        (np.zeros(3), np.eye(3), np.zeros(1), np.eye(1)),
+        (np.zeros(3), np.eye(3), np.zeros(3), np.eye(2)),
+        (np.zeros(3), np.ones(3), np.zeros(3), np.ones(3)),
+        (np.zeros((1, 3)), np.eye(3), np.zeros((1, 3)), np.eye(3)),
+        (0.0, 1.0, 0.0, 1.0),
+        (np.zeros(0), np.zeros((0, 0)), np.zeros(0), np.zeros((0, 0))),
+        (np.full(3, np.nan), np.eye(3), np.zeros(3), np.eye(3)),
+    ],
+)
+def test_moments_that_do_not_fit_are_refused(mu1, sigma1, mu2, sigma2):  # CASES 25
+    with pytest.raises(ValueError, match="must be"):
+        frechet_distance(mu1, sigma1, mu2, sigma2)

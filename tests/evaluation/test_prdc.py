@@ -4,9 +4,10 @@ import io
 import numpy as np
 import prdc
 import pytest
+import torch
 from scipy.spatial.distance import cdist
 
-from gan_vkd.evaluation import compute_prdc, distances
+from gan_vkd.evaluation import compute_clipped, compute_prdc, distances
 from gan_vkd.evaluation.prdc import expected_coverage
 
 
@@ -103,6 +104,40 @@ def test_float32_decisions_are_those_of_float64():
 def test_what_can_t_be_computed(real, fake, k, says):
     with pytest.raises(ValueError, match=says):
         compute_prdc(real, fake, k)
+
+
+def test_a_drop_in_by_keywords_and_for_all_that_is_like_an_array():  # CASES 24
+    real, fake = normal(60, 6), normal(50, 6, seed=1)
+    expected = compute_prdc(real, fake, 5)
+    assert compute_prdc(real_features=real, fake_features=fake, nearest_k=5) == expected
+    assert compute_prdc(real.tolist(), fake.tolist(), 5) == expected
+    tensor = torch.from_numpy(real).requires_grad_()
+    assert compute_prdc(tensor, torch.from_numpy(fake), 5) == expected
+    assert compute_prdc(real[::-1], fake[:, ::-1][:, ::-1], 5) == pytest.approx(expected)
+    clipped = compute_clipped(real, fake, 5)
+    assert compute_clipped(real_features=real.tolist(), fake_features=tensor[:50], nearest_k=5)
+    assert compute_clipped(real[::-1], torch.from_numpy(fake), 5) == pytest.approx(clipped)
+    half = torch.from_numpy(real).bfloat16()
+    assert compute_prdc(half, half, 5) == compute_prdc(half.double(), half.double(), 5)
+    whole = real > 0
+    assert compute_prdc(whole, fake > 0, 5) == compute_prdc(whole * 1.0, (fake > 0) * 1.0, 5)
+    for wrong in (real * 1j, [["a", "b"]] * 60, [[None]] * 60):
+        with pytest.raises(ValueError, match="real numbers"):
+            compute_prdc(wrong, wrong, 5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("factor", [1e19, 1e30, 1e-25, 1e-33])
+def test_the_size_of_features_is_no_matter(factor, dtype):  # CASES 24
+    real, fake = normal(60, 6).astype(dtype), normal(50, 6, seed=1).astype(dtype)
+    expected = compute_prdc(real, fake, 5)
+    assert compute_prdc(real * dtype(factor), fake * dtype(factor), 5) == expected
+    near, others = distances.nearest_others(real, 3)
+    scaled, same = distances.nearest_others(real * dtype(factor), 3)
+    assert (others == same).all()
+    assert scaled == pytest.approx(near * factor, rel=1e-5)
+    extreme = normal(60, 6) * 1e300, normal(50, 6, seed=1) * 1e300
+    assert compute_prdc(*extreme, 5) == compute_prdc(normal(60, 6), normal(50, 6, seed=1), 5)
 
 
 def test_expected_coverage_by_simulation():

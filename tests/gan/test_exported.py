@@ -1,3 +1,8 @@
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch.nn.utils import parametrize
@@ -8,9 +13,9 @@ from gan_vkd.gan.ema import average_of
 from gan_vkd.gan.exported import (
     estimate_statistics,
     export_generator,
-    latents,
     save_generator,
 )
+from gan_vkd.gan.latents import latents
 from gan_vkd.gan.networks.biggan import Generator
 
 NAMES = ("apple", "bee", "cat")
@@ -70,6 +75,7 @@ def test_file_alone_gives_the_same_images(exported, tmp_path):
 
 def test_labels_follow_the_datas_proportions(exported):
     assert exported.labels(6).tolist() == [0, 0, 0, 1, 1, 2]
+    assert {int(exported.labels(1, seed)) for seed in range(20)} == {0, 1, 2}  # CASES 15
 
 
 def test_spectral_norm_is_folded_with_exact_singular_values(exported):
@@ -114,9 +120,66 @@ def test_statistics_are_averages_over_all_batches(exported):
 
 
 def test_classes_it_does_not_have_are_refused(exported):
-    for classes in (3, -1, [0, 1, 5]):
-        with pytest.raises(GanVkdError, match="it has 3"):
-            exported.sample(3, classes=classes)
+    for classes in (3, -1, [0, 1, 5], "dog", "3", 1.0, None, b"bee"):
+        with pytest.raises(GanVkdError, match="has 3 classes"):
+            exported.sample(3, classes=[classes] if classes is None else classes)
+    with pytest.raises(GanVkdError, match="2 of them for 3 images"):
+        exported.sample(3, classes=[0, 1])
+
+
+def test_one_rule_for_classes(exported, tmp_path):  # CASES 29
+    two = exported.sample(2, classes=1)
+    same = (np.int64(1), "bee", "1", torch.tensor(1), np.uint8(1), [1], ["bee", np.int32(1)])
+    for classes in (*same, torch.tensor([1, 1]), np.array([1, 1])):
+        assert torch.equal(exported.sample(2, classes=classes), two), classes
+    save_generator(exported, tmp_path / "generator.safetensors")
+    named = load_generator(tmp_path)
+    named.class_names = ("2", "0", "1")
+    assert named.class_indices(["2", 2, "0", 0]) == [0, 2, 1, 0]  # text is a name first
+
+
+def test_no_images_are_images_too(exported):  # CASES 29
+    assert exported.sample(0).shape == exported.sample(0, classes=[]).shape == (0, 3, 16, 16)
+    with pytest.raises(GanVkdError, match="count -1"):
+        exported.sample(-1)
+
+
+def test_seeds_are_whole_numbers_of_any_kind(exported):  # CASES 28
+    three = exported.sample(2, seed=3)
+    for seed in (np.int64(3), np.uint8(3), torch.tensor(3)):
+        assert torch.equal(exported.sample(2, seed=seed), three)
+    for seed in (None, -1, 1.5, np.float64(3), "3"):
+        with pytest.raises(GanVkdError, match="write a whole number from 0 on"):
+            exported.sample(2, seed=seed)
+
+
+@pytest.mark.parametrize("truncation", [float("nan"), float("inf"), 0, -1])
+def test_a_truncation_that_bounds_nothing_is_refused(exported, truncation):  # CASES 30
+    with pytest.raises(GanVkdError, match=f"truncation {truncation}"):
+        exported.sample(2, truncation=truncation)
+
+
+def test_one_generator_one_file(exported, tmp_path):  # CASES 31, 32
+    before = os.umask(0o027)
+    try:
+        for i in range(4):
+            save_generator(exported, tmp_path / f"{i}.safetensors")
+    finally:
+        os.umask(before)
+    files = list(tmp_path.iterdir())
+    assert len({path.read_bytes() for path in files}) == 1
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o640}
+
+
+def test_a_file_that_may_not_be_read_is_called_so(exported, tmp_path, monkeypatch):  # CASES 31
+    save_generator(exported, tmp_path / "generator.safetensors")
+
+    def refuse(path, *_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(GanVkdError, match=r"can't be read \(Permission denied\)"):
+        load_generator(tmp_path)
 
 
 def test_missing_cut_and_foreign_files(exported, tmp_path):

@@ -1,9 +1,18 @@
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gan_vkd import load_generator
-from gan_vkd.gan.sampling import class_grid
+from gan_vkd.cli.sample import _parse_classes
+from gan_vkd.errors import GanVkdError
+from gan_vkd.gan.exported import ExportedGenerator
+from gan_vkd.gan.networks.biggan import Generator
+from gan_vkd.gan.sampling import CLASS_NAMES, class_grid, shown_classes
 
 
 def test_grid_has_a_row_a_class(gan_vkd, digits_run, tmp_path):
@@ -70,6 +79,9 @@ def test_the_exported_file_alone_is_enough(gan_vkd, digits_run, tmp_path):
         (["--classes", "ten"], "--classes ten"),
         (["--num", "5"], "--num goes with --out"),
         (["--truncation", "0"], "--truncation"),
+        (["--truncation", "nan"], "truncation nan"),  # CASES 30
+        (["--truncation", "inf"], "truncation inf"),
+        (["--grid", "x.txt"], "--grid x.txt: no pictures end in .txt"),  # CASES 34
         (["--out", "x", "--interpolate"], "exclude each other"),
     ],
 )
@@ -101,7 +113,68 @@ def test_class_names_go_nowhere_else_on_the_disk(digits_run, tmp_path):
     generator.class_names = ("../escape", "a/b", "..", "", "x", "X", "con:", "6", "7", "8")
     write_images(generator, tmp_path / "out", 10, reporter=QUIET)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
-    assert len(list((tmp_path / "out").iterdir())) == 10
+    assert len([p for p in (tmp_path / "out").iterdir() if p.is_dir()]) == 10
+    table = json.loads((tmp_path / "out" / CLASS_NAMES).read_text())
+    assert set(table.values()) == set(generator.class_names)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_samples_keep_the_names_of_their_classes(digits_run, tmp_path, packed):  # CASES 34
+    from gan_vkd.data.sources import load_dataset
+    from gan_vkd.evaluation.judged import _renamed
+    from gan_vkd.gan.sampling import write_images
+    from gan_vkd.progress import QUIET
+
+    generator = load_generator(digits_run)
+    names = ("R&B", "a, b", "a/b", "c:d", "aux", "猫", "x", "é", "50% [x]", "e.")
+    generator.class_names = names
+    out = tmp_path / "out"
+    write_images(generator, out, 10, reporter=QUIET)
+    assert {"R&B", "a, b", "猫", "x", "é", "50% [x]"} < {p.name for p in out.iterdir()}
+    if packed:
+        out = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "out"))
+    images = load_dataset(str(out), image_size=16).train
+    found = _renamed(out, images)
+    assert set(found.class_names) == set(names)
+    drawn = generator.sample(10)
+    for label, name in enumerate(names):
+        row = found.class_names.index(name)
+        assert torch.equal(found.images[row], drawn[label])
+
+
+def test_a_table_of_names_that_is_none_is_refused(refused, make_folder):  # CASES 34
+    folder = make_folder({"a": 4, "b": 4})
+    for text in ("nonsense", "[]", '{"a": "b"}'):
+        (folder / CLASS_NAMES).write_text(text)
+        assert f"{CLASS_NAMES} is no table" in refused("eval", folder, "--reference", "digits")
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".PNG", "PNG"), ("", "PNG")])
+def test_a_grid_is_of_the_format_of_its_name(gan_vkd, digits_run, tmp_path, suffix, kind):
+    # CASES 34
+    out = tmp_path / f"grid{suffix}"
+    assert gan_vkd("sample", digits_run, "--grid", out, "--classes", "3").exit_code == 0
+    assert Image.open(out).format == kind
+
+
+def test_classes_with_commas_are_quoted():  # CASES 34
+    network = Generator(num_classes=4, image_size=16, channels=4, z_dim=4)
+    generator = ExportedGenerator(network, ("a, b", "R&B", "c", "3"), torch.ones(4), {})
+    assert _parse_classes('"a, b", R&B,3 ,2', generator) == [0, 1, 3, 2]
+    with pytest.raises(GanVkdError, match="--classes a: this generator has 4 classes"):
+        _parse_classes("a, b", generator)
+
+
+def test_of_many_classes_a_hundred_are_drawn():  # CASES 37
+    network = Generator(num_classes=300, image_size=16, channels=4, z_dim=4)
+    names = tuple(map(str, range(300)))
+    generator = ExportedGenerator(network.eval(), names, torch.ones(300), {})
+    drawn = shown_classes(generator, 0)
+    assert len(drawn) == 100
+    assert drawn == sorted(drawn) == shown_classes(generator, 0) != shown_classes(generator, 1)
+    assert class_grid(generator, columns=1).size[1] == 2 + 25 * 66
+    asked = class_grid(generator, columns=1, classes=range(125))  # those that are named are shown
+    assert asked.size[0] > class_grid(generator, columns=1).size[0]
 
 
 def test_a_run_without_checkpoint(refused, tmp_path):

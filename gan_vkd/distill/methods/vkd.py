@@ -85,7 +85,8 @@ class VkDLoss(nn.Module):
             self.normalise = _named(NORMALISATIONS, "normalise", normalise)()
         self.projection = _named(PROJECTIONS, "projection", projection)(student_dim, target_dim)
         self.distance = _named(DISTANCES, "distance", distance)
-        self.student_dim, self.scale = student_dim, min(student_dim, target_dim)
+        self.student_dim, self.teacher_dim = student_dim, teacher_dim
+        self.scale = min(student_dim, target_dim)
 
     def targets(self, teacher_features: torch.Tensor) -> torch.Tensor:
         """Z [B, dt] → normalised targets [B, dt] (or [B, rank]); no gradient.
@@ -93,6 +94,7 @@ class VkDLoss(nn.Module):
         With projection="svd", P is fitted to them: `predictions` and `distance_to` are then those
         of this batch, until the next call.
         """
+        _check_shape("teacher", teacher_features, self.teacher_dim)
         with torch.no_grad():
             features, own = global_rows(at_least_float32(teacher_features))
             targets = self.normalise(features)
@@ -102,6 +104,7 @@ class VkDLoss(nn.Module):
 
     def predictions(self, student_features: torch.Tensor) -> torch.Tensor:
         """H [B, ds] → P h [B, dt] (or [B, rank]), h centred where the targets are."""
+        _check_shape("student", student_features, self.student_dim)
         h = at_least_float32(student_features)
         if self.normalise.centred:
             h = h - global_mean(h)
@@ -110,13 +113,32 @@ class VkDLoss(nn.Module):
     def forward(
         self, student_features: torch.Tensor, teacher_features: torch.Tensor
     ) -> torch.Tensor:
-        """H [B, ds] and z [B, dt] → scalar."""
+        """H [B, ds] and z [B, dt] → scalar.
+
+        Raises:
+            ValueError: features of another shape.
+        """
         return self.distance_to(student_features, self.targets(teacher_features))
 
     def distance_to(self, student_features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """H [B, ds] and the `targets` of the same images → scalar, as `forward` gives it."""
+        if len(student_features) != len(targets):
+            raise ValueError(
+                f"features of {len(student_features)} images for the student and of "
+                f"{len(targets)} for the teacher: pass those of the same images"
+            )
         distances = self.distance(self.predictions(student_features), targets, reduction="sum")
         return distances / (self.scale * len(targets))
+
+
+def _check_shape(whose: str, features: torch.Tensor, dim: int) -> None:
+    """Raises ValueError where features are not [B, dim]."""
+    shape = list(features.shape)
+    if features.ndim == 2 and shape[1] == dim:
+        return
+    pool = {3: "tokens: take their mean(dim=1) or one of them", 4: "maps: take their mean((2, 3))"}
+    hint = f" (pool {pool[features.ndim]})" if features.ndim in pool else ""
+    raise ValueError(f"{whose} features must be [B, {dim}], got {shape}{hint}")
 
 
 def _named(registry: dict[str, T], argument: str, name: str) -> T:

@@ -170,3 +170,19 @@ def test_training_with_it_lowers_the_loss():
         optimiser.step()
         values.append(value.item())
     assert values[-1] < 0.8 * values[0]
+
+
+@pytest.mark.parametrize(
+    ("h", "z", "words"),
+    [
+        ((4, 7, 6), (4, 20), r"student features must be \[B, 6\], got \[4, 7, 6\] \(pool tokens"),
+        ((4, 6), (4, 20, 7, 7), r"teacher features must be \[B, 20\].*maps: take their mean\(\(2"),
+        ((4, 7), (4, 20), r"student features must be \[B, 6\], got \[4, 7\]$"),
+        ((4, 6), (4, 19), r"teacher features must be \[B, 20\], got \[4, 19\]$"),
+        ((4,), (4, 20), r"student features must be \[B, 6\], got \[4\]$"),
+        ((1, 6), (4, 20), "features of 1 images for the student and of 4 for the teacher"),
+    ],
+)
+def test_features_of_other_shapes_are_refused(h, z, words):  # CASES 35
+    with pytest.raises(ValueError, match=words):
+        VkDLoss(6, 20)(torch.randn(h), torch.randn(z))

@@ -1,0 +1,57 @@
+"""What samples are made from: latents, as functions of a seed and a number."""
+
+import math
+import operator
+from collections.abc import Sequence
+
+import torch
+
+from gan_vkd.errors import GanVkdError
+from gan_vkd.randomness import generator
+
+
+def latents(
+    indices: Sequence[int], z_dim: int, seed: int, truncation: float | None = None
+) -> torch.Tensor:
+    """Latents that are functions of (seed, index): standard normal, or truncated.
+
+    Args:
+        indices: numbers of the samples.
+        z_dim: latent dimension.
+        seed: of the samples.
+        truncation: entries are drawn from the normal distribution between -truncation and
+            truncation (BigGAN's truncation trick); None for all of it.
+
+    Returns:
+        float32 [len(indices), z_dim].
+
+    Raises:
+        GanVkdError: a seed that is no whole number from 0 on, or a truncation that bounds nothing.
+    """
+    seed = whole_number("seed", seed)
+    uniform = torch.empty(len(indices), z_dim, dtype=torch.float64)
+    for row, index in zip(uniform, indices, strict=True):
+        row.uniform_(generator=generator(seed, "latent", int(index)))
+    if truncation is not None:
+        if not (math.isfinite(truncation) and truncation > 0):
+            raise GanVkdError(
+                f"truncation {truncation}: write a finite number above 0, such as 0.8"
+            )
+        tail = torch.special.ndtr(torch.tensor(-truncation, dtype=torch.float64))
+        uniform = tail + (1 - 2 * tail) * uniform
+    return torch.special.ndtri(uniform.clamp(1e-12, 1 - 1e-12)).float()
+
+
+def whole_number(name: str, value: object) -> int:
+    """A whole number from 0 on, of any integer type.
+
+    Raises:
+        GanVkdError: anything else; `name` says what it was to be.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise GanVkdError(f"{name} {value!r}: write a whole number from 0 on")
+    return number
