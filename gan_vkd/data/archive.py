@@ -3,6 +3,7 @@
 Only a .tar.gz, in which nothing can be looked up, is unpacked: into one nameless temporary file.
 """
 
+import errno
 import gzip
 import mmap
 import stat
@@ -72,6 +73,11 @@ def open_archive(path: Path) -> tuple[dict[str, Member], list[str]]:
         members = list(members_of(path))
         encoding = _encoding([raw for m in members if (raw := _undecoded(m.name)) is not None])
     except Exception as error:  # zipfile and tarfile raise whatever they trip over
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise GanVkdError(
+                f"{path}: no room to unpack it in {tempfile.gettempdir()}: make some, or unpack it "
+                "into a folder"
+            ) from None
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise GanVkdError(f"{path}: not a whole {kind} ({reason}): pack it again") from None
     found: dict[str, Member] = {}

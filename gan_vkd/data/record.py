@@ -113,6 +113,8 @@ def require_same(where: str, began: Record, train: ImageSet) -> None:
     if differences:
         if all("other images" in line for line in differences):
             remedy += f" (if only the program that decodes the files changed, remove {FILE_NAME})"
+        if began.sha256 is None:
+            remedy += " (its earlier version may have read the same files otherwise)"
         rest = len(differences) - SHOWN
         raise GanVkdError(
             f"{where}: not the images that the run was begun on: {'; '.join(differences[:SHOWN])}"

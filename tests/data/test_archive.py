@@ -1,3 +1,4 @@
+import errno
 import gzip
 import io
 import shutil
@@ -165,3 +166,14 @@ def test_a_header_of_any_size_takes_no_memory(image, tmp_path, monkeypatch):
         file.addfile(info, io.BytesIO(image))
     with pytest.raises(GanVkdError, match="a header that says it has"):
         open_tree(tmp_path / "x.tar")
+
+
+def test_a_full_disk_is_said(image, tmp_path, monkeypatch):
+    path = tarred(tmp_path / "x.tar.gz", (member("a/x.png", len(image)), image), mode="w:gz")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(archives, "_unpack", full)
+    with pytest.raises(GanVkdError, match=r"x\.tar\.gz: no room to unpack it in"):
+        open_tree(path)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from gan_vkd.data import folder
 from gan_vkd.data.folder import common_size, load_folder
-from gan_vkd.data.sources import load_dataset
+from gan_vkd.data.sources import load_dataset, unused
 from gan_vkd.data.tree import open_tree
 from gan_vkd.errors import GanVkdError
 from gan_vkd.progress import QUIET, Reporter
@@ -105,6 +105,15 @@ def test_what_is_not_used_is_said_by_every_command(gan_vkd, make_folder, capsys)
         assert "1 images in val/ are not used" in text
         assert "left out 1 unreadable files: train/b/0.png (not an image" in text
     assert "as train/<class>/* and test/<class>/*" in result.stdout
+
+
+def test_twenty_files_that_were_left_out_are_named(make_folder):  # CASES 5
+    root = make_folder({"a": 2})
+    for i in range(25):
+        (root / "a" / f"x{i:02d}.png").symlink_to("/nowhere")
+    (line,) = unused(load(root, skip_bad=True))
+    assert line.startswith("left out 25 unreadable files: a/x00.png (a link to nothing), a/x01.png")
+    assert line.endswith("a/x19.png (a link to nothing) and 5 more")
 
 
 @pytest.mark.parametrize("kind", ["mtime", "middle", "small"])
