@@ -35,6 +35,12 @@ from gan_vkd.terminal import printable
     type=click.Path(path_type=Path),
     help="Two results (JSON files, or runs) side by side; nothing is judged.",
 )
+@click.option("--dataset", help="The run's own data, where they have moved.")
+@click.option(
+    "--size",
+    type=click.IntRange(1, 1024),
+    help="Bring a folder's images, and the reference, to this side.",
+)
 @data_root_option
 @device_option
 @quiet_option
@@ -51,6 +57,8 @@ def evaluate(
     seed: int,
     checkpoint: str,
     compare: tuple[Path, Path] | None,
+    dataset: str | None,
+    size: int | None,
     data_root: Path | None,
     device: str,
     quiet: bool,
@@ -60,7 +68,8 @@ def evaluate(
     TARGET is a run directory (default the newest), or a folder or zip of images.
     """
     if compare:
-        _refuse_others(context)
+        judging = {each.name for each in context.command.params} - {"compare", "json_file", "quiet"}
+        _refuse(context, judging, "--compare judges nothing")
         _compare(*compare, json_file, quiet)
         return
     target = target or newest(quiet)
@@ -77,6 +86,11 @@ def evaluate(
     given = {name: value for name, value in given.items() if value is not None}
     loaded = load_extractor(extractor, extractor_weights, picked)
     of_run = judged.is_run(target)
+    _refuse(
+        context,
+        {"size"} if of_run else {"seed", "checkpoint", "dataset"},
+        f"{target} is {'a run' if of_run else 'no run'}",
+    )
     if of_run:
         case = judged.case_of_run(
             target,
@@ -84,6 +98,7 @@ def evaluate(
             overrides=given,
             seed=seed,
             checkpoint=checkpoint,
+            dataset=dataset,
             data_root=data_root,
             extractor=loaded,
             device=picked,
@@ -94,6 +109,7 @@ def evaluate(
             target,
             reference=reference,
             settings=EvaluationSettings(**given),
+            size=size,
             data_root=data_root,
             reporter=reporter,
         )
@@ -133,13 +149,12 @@ def _compare(first: Path, second: Path, json_file: str | None, quiet: bool) -> N
             temporary.write_text(text)
 
 
-def _refuse_others(context: click.Context) -> None:
-    """Flags that judge say nothing to --compare."""
+def _refuse(context: click.Context, names: set[str], why: str) -> None:
+    """Flags that were given and would do nothing."""
     for parameter in context.command.params:
-        name = parameter.name
-        given = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
-        if given and name not in ("compare", "json_file", "quiet"):
-            raise click.UsageError(f"--compare judges nothing: drop {parameter.opts[0]}")
+        source = context.get_parameter_source(parameter.name)
+        if parameter.name in names and source == click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{why}: drop {parameter.opts[0]}")
 
 
 def _as_text(result: dict) -> str:

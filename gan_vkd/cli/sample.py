@@ -17,13 +17,24 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--grid", type=click.Path(path_type=Path), help="The grid's file: .png, .jpg, ...")
-@click.option("--out", type=click.Path(path_type=Path), help="Write single images here instead.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write single images to this folder, or all to this .npz.",
+)
 @click.option("--num", type=click.IntRange(min=1), help="Images in all, with --out.  [64]")
 @click.option("--classes", help='Names, or numbers, as in 3,7,apple,"a, b"; default all.')
-@click.option("--columns", type=click.IntRange(1, 1000), default=10, help="Images a row.")
+@click.option("--columns", type=click.IntRange(1, 1000), help="Images a row.  [10]")
 @click.option("--truncation", type=click.FloatRange(min=0, min_open=True), help="Such as 0.8.")
 @click.option("--interpolate", is_flag=True, help="Each row walks from one latent to another.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the latents.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the latents.  [0]")
+@click.option("--seeds", help="One image a seed, of each class, as in 3,17.")
+@click.option(
+    "--latents",
+    "latents_file",
+    type=click.Path(path_type=Path),
+    help="One image a latent, of each class: a .npy or .npz of [N, z_dim].",
+)
 @device_option
 @quiet_option
 def sample(
@@ -32,10 +43,12 @@ def sample(
     out: Path | None,
     num: int | None,
     classes: str | None,
-    columns: int,
+    columns: int | None,
     truncation: float | None,
     interpolate: bool,
-    seed: int,
+    seed: int | None,
+    seeds: str | None,
+    latents_file: Path | None,
     device: str,
     quiet: bool,
 ) -> None:
@@ -43,9 +56,16 @@ def sample(
 
     RUN is a run directory or a generator.safetensors; default the newest run.
     """
-    for flag, given in (("--grid", grid), ("--interpolate", interpolate)):
-        if out is not None and given:
-            raise click.UsageError(f"{flag} and --out exclude each other: drop one")
+    given = {"--grid": grid, "--interpolate": interpolate or None, "--columns": columns}
+    given |= {"--seed": seed, "--num": num, "--truncation": truncation, "--seeds": seeds}
+    given = [flag for flag, value in given.items() if value is not None]
+    if out is not None:
+        _exclude("--out", given, "--grid", "--interpolate", "--columns")
+    for flag, value in (("--seeds", seeds), ("--latents", latents_file)):
+        if value is not None:
+            _exclude(flag, given, "--seed", "--num", "--columns", "--interpolate")
+    if latents_file is not None:
+        _exclude("--latents", given, "--seeds", "--truncation")
     if num is not None and out is None:
         raise click.UsageError("--num goes with --out; for a grid use --columns")
     kind = _picture_format(grid)
@@ -53,20 +73,32 @@ def sample(
     picked, reporter = begin(device, quiet)
     from gan_vkd.gan import sampling
     from gan_vkd.gan.exported import load_generator
+    from gan_vkd.gan.latents import latents_of_seeds, read_latents
     from gan_vkd.paths import replacing
 
     generator = load_generator(run).to(picked)
     chosen = None if classes is None else _parse_classes(classes, generator)
+    seed, z, z_dim = seed or 0, None, generator.network.shape["z_dim"]
+    if seeds is not None:
+        z = latents_of_seeds(_parse_seeds(seeds), z_dim, truncation)
+    elif latents_file is not None:
+        z = read_latents(latents_file, z_dim)
     options = {"classes": chosen, "seed": seed, "truncation": truncation}
     if out is not None:
-        sampling.write_images(generator, out, num or 64, reporter=reporter, **options)
+        if z is not None:
+            sampling.write_latents(generator, out, z, classes=chosen, reporter=reporter)
+        else:
+            sampling.write_images(generator, out, num or 64, reporter=reporter, **options)
         click.echo(printable(str(out)))
         return
     shown, known = len(sampling.shown_classes(generator, seed)), len(generator.class_names)
     if chosen is None and shown < known:
         reporter.say(f"{shown} of {known:,} classes, drawn by --seed: --classes names others")
-    draw = sampling.interpolation_grid if interpolate else sampling.class_grid
-    picture = draw(generator, columns=columns, **options)
+    if z is not None:
+        picture = sampling.latent_grid(generator, z, classes=chosen)
+    else:
+        draw = sampling.interpolation_grid if interpolate else sampling.class_grid
+        picture = draw(generator, columns=columns or 10, **options)
     name = "walk" if interpolate else "grid"
     place = run / "samples" / f"{name}.png" if run.is_dir() else run.with_name(f"{name}.png")
     grid = grid or place
@@ -90,8 +122,23 @@ def _picture_format(place: Path | None) -> str:
 
 def _parse_classes(text: str, generator: "ExportedGenerator") -> list[int]:
     """Names or numbers between commas; quoted ones may hold commas themselves."""
-    (parts,) = csv.reader([text], skipinitialspace=True)
     try:
+        parts = next(csv.reader([text], skipinitialspace=True), None) or [""]
         return generator.class_indices(part.strip() for part in parts)
+    except csv.Error as error:
+        raise GanVkdError(f"--classes {text}: {error}") from None
     except GanVkdError as error:
         raise GanVkdError(f"--{error}") from None
+
+
+def _parse_seeds(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and len(part) < 20 for part in parts):
+        raise GanVkdError(f"--seeds {text}: write whole numbers from 0 on, as in 3,17")
+    return [int(part) for part in parts]
+
+
+def _exclude(flag: str, given: list[str], *others: str) -> None:
+    for other in others:
+        if other in given:
+            raise click.UsageError(f"{other} and {flag} exclude each other: drop one")

@@ -15,12 +15,20 @@ from gan_vkd.evaluation.metrics import INCEPTION_FEWEST
 
 LEVEL = 0.001
 NAMED = 5  # classes named in a sentence
+SIDES = ("judged", "reference")
 
 
 def sentences(result: dict) -> list[str]:
     """All that is said under the table: what stands out, or that nothing does; what is untested."""
     said = [f"- {sentence}" for sentence in result["findings"]] or [_nothing(result)]
-    return said + [f"Not tested: {what}." for what in untested(result)]
+    said += [f"Not tested: {what}." for what in untested(result)]
+    ours, theirs = (result["protocol"].get(f"{side}_compression") for side in SIDES)
+    if None not in (ours, theirs) and ours != theirs:
+        said.append(
+            f"The two sides are compressed differently (images: {ours}; reference: {theirs}): that "
+            "by itself makes a distance, so compress both alike where it matters."
+        )
+    return said
 
 
 def _nothing(result: dict) -> str:

@@ -1,28 +1,25 @@
 """What `gan-vkd eval` judges: a run, or a folder or zip of images; and by which reference."""
 
-import functools
 import hashlib
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.config.layers import read_config
-from gan_vkd.data.archive import open_archive, read_file, read_member
-from gan_vkd.data.folder import common_size
 from gan_vkd.data.images import Dataset, ImageSet
 from gan_vkd.data.record import Record, in_order_of, read_record, require_same
-from gan_vkd.data.sources import load_dataset
+from gan_vkd.data.sources import NAMES, load_dataset
 from gan_vkd.data.subsets import split_training
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.features import Extractor
+from gan_vkd.evaluation.given import Files, load_given
 from gan_vkd.evaluation.metrics import require_enough
 from gan_vkd.evaluation.protocol import RealImages, cut
 from gan_vkd.gan.exported import load_generator
 from gan_vkd.gan.latents import latents
-from gan_vkd.gan.sampling import CLASS_NAMES
+from gan_vkd.paths import expanded
 from gan_vkd.progress import Reporter
 
 LONGEST_PART = 48  # bytes of a file's name; names have 255 at most
@@ -79,6 +76,7 @@ def case_of_run(
     overrides: dict[str, int],
     seed: int,
     checkpoint: str,
+    dataset: str | None,
     data_root: Path | None,
     extractor: Extractor,
     device: torch.device,
@@ -93,6 +91,7 @@ def case_of_run(
         overrides: fields of `EvaluationSettings` that flags set.
         seed: of the latents.
         checkpoint: `last`, or `best`: the one chosen on validation images.
+        dataset: in place of the recipe's, where the data have moved.
         data_root: in place of the recipe's.
         extractor, device, reporter: as everywhere.
 
@@ -104,8 +103,14 @@ def case_of_run(
     settings = recipe.evaluation.model_copy(update=overrides)
     own = reference or settings.reference
     root = data_root or (Path(recipe.data.data_root) if recipe.data.data_root else None)
+    spec = dataset or recipe.data.dataset
+    if dataset is None and spec not in NAMES and not expanded(spec).exists():
+        raise GanVkdError(
+            f"{run}: the data set it was trained on, {spec}, is not there any more: say where it "
+            "is now with --dataset"
+        )
     dataset = load_dataset(
-        recipe.data.dataset,
+        spec,
         image_size=generator.image_size,
         data_root=root,
         skip_bad=recipe.data.skip_bad,
@@ -165,13 +170,24 @@ def case_of_images(
     *,
     reference: str | None,
     settings: EvaluationSettings,
+    size: int | None,
     data_root: Path | None,
     reporter: Reporter,
 ) -> Case:
-    """A folder or zip of images of one size, to be judged by a data set.
+    """A folder or zip of images, to be judged by a data set.
+
+    Args:
+        target: the folder or zip.
+        reference: the data set's spec, with a split.
+        settings: how many, and k.
+        size: the side both are brought to, pixels; None for the images' own, which is then one,
+            and no less than the reference's.
+        data_root: where named data sets are looked for.
+        reporter: told about long work.
 
     Raises:
-        GanVkdError: no such images, sizes that differ, or no reference.
+        GanVkdError: no such images, sizes that differ or lose what the reference has, or no
+            reference.
     """
     if not target.exists():
         raise GanVkdError(f"{target}: no such run, folder or zip")
@@ -180,12 +196,19 @@ def case_of_images(
             f"{target}: not a run (no config.yaml in it); for a folder or zip of images say "
             "--reference SPEC, as in --reference cifar100:test"
         )
-    size = common_size(target)
-    images = load_dataset(str(target), image_size=size, reporter=reporter).train
-    dataset, split = _load_reference(reference, size, data_root, reporter)
+    images = load_given(target, size, reporter)
+    side = images.images.shape[-1]
+    dataset, split = _load_reference(reference, side, data_root, reporter)
+    ours, theirs = Files.of(str(target)), Files.of(_spec_and_split(reference)[0])
+    if size is None and side < theirs.size:
+        raise GanVkdError(
+            f"{target}: its images have {side}x{side} pixels, those of --reference {reference} "
+            f"{theirs.size}: what they lack wouldn't show in a reference shrunk like them; judge "
+            f"larger images, or compare both at that size with --size {side}"
+        )
     reference_images, name, held_out, held_out_origin = sides(dataset, split)
-    for side, where in ((images, str(target)), (reference_images, f"--reference {reference}")):
-        require_enough(len(side), settings.nearest_k, where)
+    for part, where in ((images, str(target)), (reference_images, f"--reference {reference}")):
+        require_enough(len(part), settings.nearest_k, where)
     real = RealImages(
         reference_images,
         name,
@@ -196,35 +219,11 @@ def case_of_images(
         unseen=held_out,
         unseen_origin=held_out_origin,
     )
-    origin = {"judged": str(target)}
-    judged = cut(_renamed(target, images), settings.num)
+    origin = {"judged": str(target), "judged_compression": ours.compression}
+    if theirs.size < 2 * side:  # of larger ones shrinking leaves little of it
+        origin["reference_compression"] = theirs.compression
+    judged = cut(images, settings.num)
     return Case(judged, real, origin, settings.nearest_k)
-
-
-def _renamed(target: Path, images: ImageSet) -> ImageSet:
-    """The images under their classes' names, where `gan-vkd sample` couldn't name folders so.
-
-    Raises:
-        GanVkdError: a table of names that is none.
-    """
-    if target.is_dir():
-        tables = [target / CLASS_NAMES] if (target / CLASS_NAMES).is_file() else []
-        read = read_file
-    else:
-        archive, members = open_archive(target)
-        files = [member.filename for member in members]
-        tables = [file for file in files if Path(file).name == CLASS_NAMES]
-        read = functools.partial(read_member, archive)
-    if not tables:
-        return images
-    try:
-        table = json.loads(read(tables[0]))
-        names = tuple(str(table.get(name, name)) for name in images.class_names)
-    except Exception:  # zips' readers raise whatever they trip over
-        names = ()
-    if len(set(names)) < len(images.class_names):
-        raise GanVkdError(f"{target}: {CLASS_NAMES} is no table of class names: remove it")
-    return replace(images, class_names=names)
 
 
 def _best(run: Path) -> Path:
@@ -240,11 +239,17 @@ def _load_reference(
     text: str, image_size: int, data_root: Path | None, reporter: Reporter
 ) -> tuple[Dataset, str]:
     """`SPEC[:train|test]` → the data set and the split's name."""
-    spec, _, split = text.rpartition(":")
-    if split not in ("train", "test"):
-        spec, split = text, "train"
-    dataset = load_dataset(spec, image_size=image_size, data_root=data_root, reporter=reporter)
+    spec, split = _spec_and_split(text)
+    try:
+        dataset = load_dataset(spec, image_size=image_size, data_root=data_root, reporter=reporter)
+    except GanVkdError as error:  # train's flag takes the same
+        raise GanVkdError(str(error).replace("--dataset", "--reference")) from None
     return dataset, split
+
+
+def _spec_and_split(text: str) -> tuple[str, str]:
+    spec, _, split = text.rpartition(":")
+    return (spec, split) if split in ("train", "test") else (text, "train")
 
 
 def sides(dataset: Dataset, split: str) -> tuple[ImageSet, str, ImageSet | None, str]:

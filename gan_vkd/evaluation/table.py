@@ -25,7 +25,8 @@ NAMES = {
 def headline(protocol: dict) -> str:
     """What was compared with what."""
     return (
-        f"{protocol['judged_count']:,} images against {protocol['reference']} "
+        f"{protocol['judged_count']:,} images of {protocol['image_size']}x{protocol['image_size']} "
+        f"pixels against {protocol['reference']} "
         f"({protocol['reference_count']:,}), k = {protocol['nearest_k']}, neighbours among "
         f"{protocol['prdc_count']:,} of each"
     )

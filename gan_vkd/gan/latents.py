@@ -3,7 +3,9 @@
 import math
 import operator
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from gan_vkd.errors import GanVkdError
@@ -55,3 +57,33 @@ def whole_number(name: str, value: object) -> int:
     if number < 0:
         raise GanVkdError(f"{name} {value!r}: write a whole number from 0 on")
     return number
+
+
+def latents_of_seeds(
+    seeds: Sequence[int], z_dim: int, truncation: float | None = None
+) -> torch.Tensor:
+    """The first latent of each seed, float32 [len(seeds), z_dim]."""
+    return torch.cat([latents([0], z_dim, seed, truncation) for seed in seeds])
+
+
+def read_latents(path: Path, z_dim: int) -> torch.Tensor:
+    """Latents from a .npy file, or the one array of a .npz file, [N, z_dim] → float32.
+
+    Raises:
+        GanVkdError: no such file, or something else in it.
+    """
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.lib.npyio.NpzFile):
+            (found,) = found.values()
+        z = torch.from_numpy(np.ascontiguousarray(found, np.float32))
+    except FileNotFoundError:
+        raise GanVkdError(f"--latents {path}: no such file") from None
+    except Exception as error:  # its readers raise whatever they trip over
+        reason = " ".join(str(error).split())[:200]
+        raise GanVkdError(f"--latents {path}: not a .npy or .npz of one array ({reason})") from None
+    if z.ndim != 2 or z.shape[1] != z_dim or not len(z) or not torch.isfinite(z).all():
+        raise GanVkdError(
+            f"--latents {path}: holds {list(z.shape)}: this generator takes [N, {z_dim}], finite"
+        )
+    return z

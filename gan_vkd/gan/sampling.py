@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -67,6 +68,19 @@ def interpolation_grid(
     return labelled_rows([generator.class_names[label] for label in classes], images)
 
 
+def latent_grid(
+    generator: ExportedGenerator,
+    z: torch.Tensor,
+    *,
+    classes: Sequence[int | str] | None = None,
+) -> Image.Image:
+    """One row a class: what becomes of the same latents, float [N, z_dim], from left to right."""
+    classes = _rows(generator, classes, 0)
+    labels = torch.tensor(classes).repeat_interleave(len(z))
+    images = generator.draw(z.repeat(len(classes), 1), labels)
+    return labelled_rows([generator.class_names[label] for label in classes], images)
+
+
 def write_images(
     generator: ExportedGenerator,
     out: Path,
@@ -77,36 +91,84 @@ def write_images(
     truncation: float | None = None,
     reporter: Reporter,
 ) -> None:
-    """Write `num` images in all as `out/<class name>/<number>.png`, spread over the classes.
+    """Write `num` images in all, spread over the classes: see `_write` for where.
 
-    Without `classes` the training data's proportions hold, else all of them get as many. Where a
-    folder can't be called as its class is, `out/class_names.json` says what it holds.
+    Without `classes` the training data's proportions hold, else all of them get as many.
 
     Raises:
         GanVkdError: `out` holds something already, or can't be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise GanVkdError(f"--out {out}: already holds something: choose a new folder")
     if classes is None:
         labels = generator.labels(num, seed)
     else:
         chosen = torch.tensor(generator.class_indices(classes))
         labels = chosen[torch.arange(num) % len(chosen)].sort().values
-    folders = _folder_names(generator.class_names)
-    z_dim = generator.network.shape["z_dim"]
+    z = latents(range(num), generator.network.shape["z_dim"], seed, truncation)
+    _write(generator, out, z, labels, list(range(num)), reporter)
+
+
+def write_latents(
+    generator: ExportedGenerator,
+    out: Path,
+    z: torch.Tensor,
+    *,
+    classes: Sequence[int | str] | None = None,
+    reporter: Reporter,
+) -> None:
+    """Write what becomes of each latent, float [N, z_dim], in each class; all classes by default.
+
+    Raises:
+        GanVkdError: as `write_images`.
+    """
+    known = range(len(generator.class_names))
+    chosen = generator.class_indices(known if classes is None else classes)
+    labels = torch.tensor(chosen).repeat_interleave(len(z))
+    numbers = list(range(len(z))) * len(chosen)
+    _write(generator, out, z.repeat(len(chosen), 1), labels, numbers, reporter)
+
+
+def _write(
+    generator: ExportedGenerator,
+    out: Path,
+    z: torch.Tensor,
+    labels: torch.Tensor,
+    numbers: list[int],
+    reporter: Reporter,
+) -> None:
+    """Write images as `out/<class name>/<number>.png`, or as one file where `out` ends in .npz.
+
+    Where a folder can't be called as its class is, `out/class_names.json` says what it holds. The
+    file has `images` (uint8 [N, S, S, 3]), `labels` (int64 [N]) and `class_names`.
+    """
+    packed = out.suffix == ".npz"
+    if out.exists() and (packed or not out.is_dir() or any(out.iterdir())):
+        raise GanVkdError(f"--out {out}: already holds something: choose a new name")
+    folders, names = _folder_names(generator.class_names), generator.class_names
+    size = generator.image_size
+    images = np.empty((len(z), size, size, 3), np.uint8) if packed else None
     try:
-        with reporter.bar("Writing images", num) as bar:
-            for part in torch.arange(num).split(64):
-                z = latents(part.tolist(), z_dim, seed, truncation)
-                for i, image in zip(part.tolist(), generator.draw(z, labels[part]), strict=True):
-                    folder = out / folders[int(labels[i])]
-                    folder.mkdir(parents=True, exist_ok=True)
-                    to_pillow(image).save(folder / f"{i:06d}.png")
+        with reporter.bar("Writing images", len(z)) as bar:
+            for part in torch.arange(len(z)).split(64):
+                for i, image in zip(
+                    part.tolist(), generator.draw(z[part], labels[part]), strict=True
+                ):
+                    if packed:
+                        images[i] = image.permute(1, 2, 0)
+                    else:
+                        folder = out / folders[int(labels[i])]
+                        folder.mkdir(parents=True, exist_ok=True)
+                        to_pillow(image).save(folder / f"{numbers[i]:06d}.png")
                     bar.advance()
-        drawn = labels.unique().tolist()
-        renamed = {folders[i]: generator.class_names[i] for i in drawn}
-        renamed = {folder: name for folder, name in renamed.items() if folder != name}
-        if renamed:
+        renamed = {folders[i]: names[i] for i in labels.unique().tolist() if folders[i] != names[i]}
+        if packed:
+            with replacing(out) as temporary, temporary.open("wb") as file:
+                arrays = {
+                    "images": images,
+                    "labels": labels.numpy(),
+                    "class_names": np.array(names),
+                }
+                np.savez(file, **arrays)
+        elif renamed:
             with replacing(out / CLASS_NAMES) as temporary:
                 temporary.write_text(json.dumps(renamed, indent=2) + "\n")
     except OSError as error:

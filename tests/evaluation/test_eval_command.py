@@ -1,6 +1,8 @@
 import json
+import shutil
 
 import pytest
+from PIL import Image
 
 from gan_vkd.evaluation.features import BUNDLED
 
@@ -137,3 +139,77 @@ def test_the_figures_are_shown_before_anything_is_written(gan_vkd, digits_run, t
     assert result.exit_code == 2
     assert f"FID[{BUNDLED}]" in result.stdout
     assert list((digits_run / "eval").glob("*-seed7.json"))  # CASES 21: not over another seed's
+
+
+@pytest.fixture
+def saved_again(make_folder, tmp_path):
+    """Twenty images of 32 pixels, and what else becomes of them."""
+    originals = make_folder({"a": 20}, size=32, name="originals")
+
+    def save(name: str, suffix: str = ".png", size: int = 32):
+        (tmp_path / name).mkdir()
+        for file in sorted(originals.rglob("*.png")):
+            image = Image.open(file).resize((size, size))
+            image.save(tmp_path / name / f"{file.stem}{suffix}")
+        return tmp_path / name
+
+    return originals, save
+
+
+def test_what_is_smaller_than_the_reference_is_not_judged_in_silence(
+    gan_vkd, refused, saved_again
+):  # CASES 16
+    originals, save = saved_again
+    small = save("small", size=8)
+    flags = ["--reference", originals, "--quiet"]
+    line = refused("eval", small, *flags)
+    assert "images have 8x8 pixels" in line
+    assert "with --size 8" in line
+    result = gan_vkd("eval", small, *flags, "--size", 8)
+    assert "20 images of 8x8 pixels" in " ".join(result.stdout.split())
+
+
+def test_images_of_several_sizes_are_brought_to_one(gan_vkd, refused, make_folder):
+    mixed = make_folder({"a": 9}, size=24, name="mixed")
+    make_folder({"b": 9}, size=40, name="mixed")
+    assert "40x40" in refused("eval", mixed, "--reference", "digits")
+    result = gan_vkd("eval", mixed, "--reference", "digits", "--size", 16)
+    assert result.exit_code == 0, result.output
+    assert "18 images of 16x16 pixels" in " ".join(result.stdout.split())
+    assert result.stderr.count("is resized to 16") == 1
+
+
+def test_another_compression_is_said(gan_vkd, saved_again):  # CASES 23, 14
+    originals, save = saved_again
+    photographs = save("photographs", ".jpg")
+    said = gan_vkd("eval", originals, "--reference", photographs, "--quiet").stdout
+    assert "(images: none; reference: JPEG)" in said
+    said = gan_vkd("eval", photographs, "--reference", originals, "--quiet").stdout
+    assert "(images: JPEG; reference: none)" in said
+    assert "Not tested: whether images repeat reference images with small changes" in said
+    alike = gan_vkd("eval", originals, "--reference", save("others"), "--quiet").stdout
+    assert "compressed" not in alike
+
+
+def test_data_that_moved_are_named_with_the_flag_that_says_where(
+    gan_vkd, refused, digits_run, tmp_path
+):  # CASES 26
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(digits_run / "generator.safetensors", run)
+    config = (digits_run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("dataset: digits", "dataset: /moved/images"))
+    line = refused("eval", run, "--quiet")
+    assert "/moved/images, is not there any more" in line
+    assert "with --dataset" in line
+    assert gan_vkd("eval", run, "--num", 20, "--quiet", "--dataset", "digits").exit_code == 0
+    line = refused("eval", digits_run, "--reference", "digts", "--quiet")
+    assert line.startswith("Error: --reference digts: ")
+
+
+def test_flags_that_would_do_nothing_are_refused(refused, digits_run, make_folder):
+    folder = make_folder({"a": 9})
+    for flag in (["--seed", 1], ["--checkpoint", "best"], ["--dataset", "digits"]):
+        line = refused("eval", folder, "--reference", "digits", *flag)
+        assert f"is no run: drop {flag[0]}" in line
+    assert "is a run: drop --size" in refused("eval", digits_run, "--size", 16)

@@ -24,6 +24,7 @@ def a_result(extractor: str = LONG, reference: str = "digits:train", **protocol)
             "held_out": "the test split",
             "checkpoint": "iteration 12, the last one",
             "latent_seed": 0,
+            "image_size": 32,
             **protocol,
         },
         "metrics": {"fid": known, "kid": known},

@@ -11,6 +11,7 @@ from gan_vkd import load_generator
 from gan_vkd.cli.sample import _parse_classes
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.exported import ExportedGenerator
+from gan_vkd.gan.latents import latents_of_seeds
 from gan_vkd.gan.networks.biggan import Generator
 from gan_vkd.gan.sampling import CLASS_NAMES, class_grid, shown_classes
 
@@ -83,6 +84,12 @@ def test_the_exported_file_alone_is_enough(gan_vkd, digits_run, tmp_path):
         (["--truncation", "inf"], "truncation inf"),
         (["--grid", "x.txt"], "--grid x.txt: no pictures end in .txt"),  # CASES 34
         (["--out", "x", "--interpolate"], "exclude each other"),
+        (["--seeds", "3,x"], "--seeds 3,x: write whole numbers"),
+        (["--seeds", "3", "--num", "5", "--out", "x"], "--num and --seeds exclude each other"),
+        (["--latents", "none.npy"], "--latents none.npy: no such file"),
+        (["--latents", __file__], "not a .npy or .npz of one array"),
+        (["--latents", "x.npy", "--truncation", "0.5"], "exclude each other"),
+        (["--classes", ""], "--classes : this generator has 10"),
     ],
 )
 def test_bad_flags(refused, digits_run, flags, words):
@@ -120,8 +127,7 @@ def test_class_names_go_nowhere_else_on_the_disk(digits_run, tmp_path):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_samples_keep_the_names_of_their_classes(digits_run, tmp_path, packed):  # CASES 34
-    from gan_vkd.data.sources import load_dataset
-    from gan_vkd.evaluation.judged import _renamed
+    from gan_vkd.evaluation.given import load_given
     from gan_vkd.gan.sampling import write_images
     from gan_vkd.progress import QUIET
 
@@ -133,8 +139,7 @@ def test_samples_keep_the_names_of_their_classes(digits_run, tmp_path, packed): 
     assert {"R&B", "a, b", "猫", "x", "é", "50% [x]"} < {p.name for p in out.iterdir()}
     if packed:
         out = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "out"))
-    images = load_dataset(str(out), image_size=16).train
-    found = _renamed(out, images)
+    found = load_given(out, None, QUIET)
     assert set(found.class_names) == set(names)
     drawn = generator.sample(10)
     for label, name in enumerate(names):
@@ -163,6 +168,38 @@ def test_classes_with_commas_are_quoted():  # CASES 34
     assert _parse_classes('"a, b", R&B,3 ,2', generator) == [0, 1, 3, 2]
     with pytest.raises(GanVkdError, match="--classes a: this generator has 4 classes"):
         _parse_classes("a, b", generator)
+
+
+@pytest.mark.parametrize("by", ["seeds", "latents"])
+def test_images_of_given_latents(gan_vkd, refused, digits_run, tmp_path, by):
+    z_dim = load_generator(digits_run).network.shape["z_dim"]
+    z = latents_of_seeds([3, 17], z_dim)
+    np.save(tmp_path / "z.npy", z.numpy())
+    flags = ["--seeds", "3, 17"] if by == "seeds" else ["--latents", tmp_path / "z.npy"]
+    flags += ["--classes", "5,2"]
+    assert gan_vkd("sample", digits_run, *flags, "--grid", tmp_path / "g.png").exit_code == 0
+    assert Image.open(tmp_path / "g.png").size[1] == 2 + 2 * 66
+    assert gan_vkd("sample", digits_run, *flags, "--out", tmp_path / "o").exit_code == 0
+    files = sorted(p.relative_to(tmp_path / "o").as_posix() for p in tmp_path.glob("o/*/*"))
+    assert files == ["2/000000.png", "2/000001.png", "5/000000.png", "5/000001.png"]
+    expected = load_generator(digits_run).sample(1, classes="2", seed=17)[0]
+    image = np.asarray(Image.open(tmp_path / "o" / "2" / "000001.png")).transpose(2, 0, 1)
+    assert abs(image.astype(int) - expected.numpy().astype(int)).max() <= 1
+    np.save(tmp_path / "z.npy", z.numpy()[:, 1:])
+    line = refused("sample", digits_run, "--latents", tmp_path / "z.npy")
+    assert f"takes [N, {z_dim}]" in line
+
+
+def test_samples_in_one_file(gan_vkd, refused, digits_run, tmp_path):
+    out = tmp_path / "x.npz"
+    assert gan_vkd("sample", digits_run, "--out", out, "--num", 25, "--quiet").exit_code == 0
+    found = np.load(out)
+    drawn = load_generator(digits_run).sample(25).numpy().transpose(0, 2, 3, 1)
+    assert found["images"].dtype == np.uint8
+    assert abs(found["images"].astype(int) - drawn.astype(int)).max() <= 1
+    assert found["labels"].tolist() == load_generator(digits_run).labels(25).tolist()
+    assert found["class_names"].tolist() == list("0123456789")
+    assert "already holds something" in refused("sample", digits_run, "--out", out)
 
 
 def test_of_many_classes_a_hundred_are_drawn():  # CASES 37

@@ -1,0 +1,100 @@
+"""Images that are given as files, to be judged or to judge by: their size, kind and classes."""
+
+import functools
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gan_vkd.data.archive import open_archive, read_file, read_member
+from gan_vkd.data.decode import open_image
+from gan_vkd.data.folder import common_size
+from gan_vkd.data.images import ImageSet
+from gan_vkd.data.sources import load_dataset
+from gan_vkd.data.tree import open_tree
+from gan_vkd.errors import GanVkdError
+from gan_vkd.gan.sampling import CLASS_NAMES
+from gan_vkd.paths import expanded
+from gan_vkd.progress import Reporter
+
+OWN_SIZES = {"digits": 8, "cifar10": 32, "cifar100": 32}
+LOOKED_AT = 100  # images of a folder whose sizes are read
+LOSSY = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WebP"}
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is known of image files without reading their pixels.
+
+    Attributes:
+        size: the smallest side among a hundred of them, pixels.
+        compression: that most of them have: JPEG, WebP (which may be lossless), or none.
+    """
+
+    size: int
+    compression: str
+
+    @classmethod
+    def of(cls, spec: str) -> "Files":
+        """Of a data set's spec, as `load_dataset` takes it; the files are there.
+
+        Raises:
+            GanVkdError: an image that can't be read.
+        """
+        if spec in OWN_SIZES:
+            return cls(OWN_SIZES[spec], "none")
+        root = expanded(spec)
+        tree, sizes = open_tree(root), []
+        for path in tree.paths[:: max(1, len(tree.paths) // LOOKED_AT)]:
+            try:
+                with open_image(tree.read(path)) as image:
+                    sizes.append(min(image.size))
+            except Exception:  # of any class; whoever loads the image says so
+                continue
+        kinds = [LOSSY.get(Path(path).suffix.lower(), "none") for path in tree.paths]
+        return cls(min(sizes, default=0), max(sorted(set(kinds)), key=kinds.count))
+
+
+def load_given(target: Path, size: int | None, reporter: Reporter) -> ImageSet:
+    """The images of a folder or zip, labelled where it has class folders.
+
+    Args:
+        target: the folder or zip, which is there.
+        size: the side to bring them to, pixels; None where all are squares of one size.
+        reporter: told about long work, and of resizing.
+
+    Raises:
+        GanVkdError: no such images, or without `size` images of several sizes.
+    """
+    side = size or common_size(target)
+    if size is not None and (own := Files.of(str(target)).size) != size:
+        reporter.say(
+            f"{target}: the shorter side (from {own} pixels on) is resized to {size}, and the "
+            "centre cut out"
+        )
+    return _renamed(target, load_dataset(str(target), image_size=side, reporter=reporter).train)
+
+
+def _renamed(target: Path, images: ImageSet) -> ImageSet:
+    """The images under their classes' names, where `gan-vkd sample` couldn't name folders so.
+
+    Raises:
+        GanVkdError: a table of names that is none.
+    """
+    if target.is_dir():
+        tables = [target / CLASS_NAMES] if (target / CLASS_NAMES).is_file() else []
+        read = read_file
+    else:
+        archive, members = open_archive(target)
+        files = [member.filename for member in members]
+        tables = [file for file in files if Path(file).name == CLASS_NAMES]
+        read = functools.partial(read_member, archive)
+    if not tables:
+        return images
+    try:
+        table = json.loads(read(tables[0]))
+        names = tuple(str(table.get(name, name)) for name in images.class_names)
+    except Exception:  # zips' readers raise whatever they trip over
+        names = ()
+    if len(set(names)) < len(images.class_names):
+        raise GanVkdError(f"{target}: {CLASS_NAMES} is no table of class names: remove it")
+    return replace(images, class_names=names)
