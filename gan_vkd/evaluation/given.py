@@ -1,11 +1,10 @@
 """Images that are given as files, to be judged or to judge by: their size, kind and classes."""
 
-import functools
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gan_vkd.data.archive import open_archive, read_file, read_member
+from gan_vkd.data.archive import open_archive
 from gan_vkd.data.decode import open_image
 from gan_vkd.data.folder import common_size
 from gan_vkd.data.images import ImageSet
@@ -81,13 +80,12 @@ def _renamed(target: Path, images: ImageSet) -> ImageSet:
         GanVkdError: a table of names that is none.
     """
     if target.is_dir():
-        tables = [target / CLASS_NAMES] if (target / CLASS_NAMES).is_file() else []
-        read = read_file
+        tables = [CLASS_NAMES] if (target / CLASS_NAMES).is_file() else []
+        read = open_tree(target).read
     else:
-        archive, members = open_archive(target)
-        files = [member.filename for member in members]
-        tables = [file for file in files if Path(file).name == CLASS_NAMES]
-        read = functools.partial(read_member, archive)
+        members, _ = open_archive(target)
+        tables = [path for path in members if Path(path).name == CLASS_NAMES]
+        read = lambda path: members[path].read()  # noqa: E731 (a twin)
     if not tables:
         return images
     try:
