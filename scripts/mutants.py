@@ -135,6 +135,8 @@ MUTANTS = [
     Mutant("whitening on the wrong side", NORMALISE, "if batch <= dim else", "if batch > dim else"),
     Mutant("whitened targets have another scale", NORMALISE, "whitened * mean_square.rsqrt()", "whitened"),
     Mutant("weak directions are kept", NORMALISE, "kept = values > CUT * mean", "kept = values > -1"),
+    Mutant("Newton-Schulz without its scaling", NORMALISE, "alpha=-(scale**3) / 2", "alpha=-scale / 2"),
+    Mutant("a GPU's whitening forgets the ridge", NORMALISE, "ridge = max(self.ridge, LEAST_RIDGE)", "ridge = LEAST_RIDGE"),
     Mutant("the trailing directions in place of the leading ones", NORMALISE, "slice(len(values) - rank, None)", "slice(0, rank)"),
     Mutant("whiten-dataset forgets the mean", NORMALISE, "(features.to(self.mean.dtype) - self.mean)", "features.to(self.mean.dtype)"),
     # The projection

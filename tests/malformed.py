@@ -127,7 +127,7 @@ def bomb() -> bytes:
 
 
 def images() -> Iterator[Case]:
-    for suffix in ("PNG", "JPEG", "WEBP", "BMP", "TIFF"):
+    for suffix in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"):
         content = encoded(suffix)
         for share in (0.02, 0.2, 0.5, 0.8):
             yield Case("image", f"{suffix} cut at {share}", content[: int(share * len(content))])
@@ -140,7 +140,7 @@ def images() -> Iterator[Case]:
         "HTML": b"<!doctype html><title>404</title>",
         "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
-        "GIF": encoded("GIF", "P"),
+        "PCX": encoded("PCX", "P"),
         "a bomb": bomb(),
         "a pickle": pickle.dumps({"a": 1}),
         "a zip": b"PK\x03\x04" + bytes(100),

@@ -19,11 +19,17 @@ def data() -> None:
 @skip_bad_option
 @quiet_option
 def describe_data(spec: str, data_root: Path | None, skip_bad: bool, quiet: bool) -> None:
-    """What a data set holds, before anything is trained."""
-    _, reporter = begin(quiet=quiet)
-    from gan_vkd.data.sources import describe, load_dataset
+    """What a data set holds, how it was read, and what of it is not used.
 
-    dataset = load_dataset(
+    SPEC is digits, cifar10, cifar100, or a folder, zip, .tar or .tar.gz of images: train/<class>/*
+    with test/<class>/* (or val, validation, dev; in any case), <class>/*, or images alone, which
+    are one class. Labels may stand in dataset.json (NVlabs'), labels.csv or metadata.csv (columns
+    file and label). All the rules: docs/layouts.md.
+    """
+    _, reporter = begin(quiet=quiet)
+    from gan_vkd.data.sources import describe, read_dataset
+
+    dataset = read_dataset(
         spec, image_size=32, data_root=data_root, skip_bad=skip_bad, reporter=reporter
     )
     for line in describe(dataset):

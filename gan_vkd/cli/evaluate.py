@@ -19,7 +19,7 @@ from gan_vkd.terminal import printable
 @click.option("--json", "json_file", help="Write the figures here too; - for standard output.")
 @click.option(
     "--extractor",
-    help="inception, bundled-2, bundled-1, or a teacher's spec.  [inception if at hand]",
+    help="inception, bundled-2, -2b or -1, or a teacher's spec.  [inception if at hand]",
 )
 @click.option("--extractor-weights", type=click.Path(path_type=Path), help="Its file of weights.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the latents.")

@@ -86,7 +86,9 @@ config_option = click.option(
 set_option = click.option(
     "--set", "assignments", multiple=True, metavar="GROUP.FIELD=VALUE", help="Any field."
 )
-skip_bad_option = click.option("--skip-bad", is_flag=True, help="Leave unreadable images out.")
+skip_bad_option = click.option(
+    "--skip-bad", is_flag=True, help="Leave unreadable images out, and name them."
+)
 
 
 def begin(device: str = "auto", quiet: bool = False) -> tuple[Any, Any]:

@@ -37,7 +37,7 @@ from gan_vkd.terminal import printable
 
 
 @click.command()
-@click.option("--dataset", help="digits, cifar10, cifar100, or a folder or zip of images.")
+@click.option("--dataset", help="digits, cifar10, cifar100, or a folder, zip or tar of images.")
 @click.option("--subset", type=float, help="Share of the training images, 0 < F <= 1.")
 @data_root_option
 @skip_bad_option

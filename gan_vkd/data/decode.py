@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image, ImageOps
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # Pillow's others run programs or are rare
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow's others run programs or are rare
 RESAMPLING = Image.Resampling.BICUBIC  # Pillow's filters are anti-aliased when they shrink
 
 
@@ -17,11 +17,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
     other colour spaces go through Pillow's conversion. Of an animation the first frame is taken.
 
     Raises:
-        ValueError: for 32-bit float images, whose range nothing states.
+        ValueError: for 32-bit float or integer pixels, whose range nothing states.
     """
-    image = ImageOps.exif_transpose(image)
     if image.mode == "F":
-        raise ValueError("32-bit float pixels have no stated range")
+        raise ValueError("32-bit float pixels have no stated range: store 8 or 16 bits")
+    if image.mode == "I" and image.format != "PNG":  # some Pillows open 16-bit PNGs so
+        raise ValueError("32-bit integer pixels have no stated range: store 8 or 16 bits")
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         grey = np.asarray(image).astype(np.float64) / 257
         return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8)).convert("RGB")

@@ -1,4 +1,4 @@
-"""Folders and zips of images, with a cache that makes the second load fast."""
+"""Folders, zips and tars of images, with a cache that makes the second load fast."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import UnidentifiedImageError
 from gan_vkd.cache import mark_used, prune
 from gan_vkd.data.decode import decode, open_image
 from gan_vkd.data.images import Dataset, ImageSet
+from gan_vkd.data.labels import read_labels
 from gan_vkd.data.layout import Layout, find_layout
 from gan_vkd.data.tree import Tree, open_tree
 from gan_vkd.errors import GanVkdError
@@ -23,17 +25,18 @@ from gan_vkd.paths import cache_dir
 from gan_vkd.progress import Reporter
 from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 
-CACHE_VERSION = 1  # raise it when decoding or the layout rules change
+CACHE_VERSION = 2  # raise it when decoding or the layout rules change
 AHEAD = 8  # images a processor that are decoded, or wait to be, before one is taken over
 
 
 def common_size(root: Path) -> int:
-    """The side of the images below a folder or in a zip, all square and of one size.
+    """The side of the images below a folder or in an archive, all square and of one size.
 
     Raises:
         GanVkdError: sizes that differ, not square, or unreadable images.
     """
     tree = open_tree(root)
+    _refuse_bad(root, tree, "mend or remove what can't be read")
     first = None
     for path in tree.paths:
         try:
@@ -51,24 +54,46 @@ def common_size(root: Path) -> int:
 
 
 def load_folder(root: Path, image_size: int, *, skip_bad: bool, reporter: Reporter) -> Dataset:
-    """Load a folder or zip of images as squares of `image_size` pixels.
+    """Load a folder, zip or tar of images as squares of `image_size` pixels.
 
-    The decoded images are cached under a key made of the file names, sizes and times, written
-    under a lock and renamed when whole, so interruption and a second process do no harm. What
-    comes from the cache is mapped, not read: an image takes memory once it is looked at, and the
-    system may take it back. While decoding, and where there is no cache, images lie in memory.
+    The decoded images are cached under a key made of the files' names, sizes, times and some of
+    their bytes, written under a lock and renamed when whole, so interruption and a second process
+    do no harm. What comes from the cache is mapped, not read: an image takes memory once it is
+    looked at, and the system may take it back. While decoding, and where there is no cache, images
+    lie in memory.
 
     Raises:
-        GanVkdError: no images, an unclear layout, more images than there is memory for, or an
-            unreadable image (unless `skip_bad`).
+        GanVkdError: no images, an unclear layout, labels that don't fit, more images than there is
+            memory for, or an unreadable image, folder or link (unless `skip_bad`).
     """
     tree = open_tree(root)
-    layout = find_layout(root, tree.paths)
-    if layout.left_out:
-        reporter.say(
-            f"{root}: left out {len(layout.left_out):,} images that are in neither split, such as "
-            f"{layout.left_out[0]}"
-        )
+    if not skip_bad:
+        _refuse_bad(root, tree, "mend or remove what can't be read, or pass --skip-bad")
+    if not tree.paths:
+        raise GanVkdError(f"{root}: none of the {len(tree.bad):,} images can be read")
+    labels = read_labels(root, tree)
+    layout = find_layout(root, tree.paths, tree.folders, labels)
+    dataset = _load(root, tree, layout, image_size, skip_bad, reporter)
+    unlisted = tuple(f"{path} ({reason})" for path, reason in sorted(tree.bad.items()))
+    return replace(
+        dataset,
+        layout=layout.rule,
+        notes=(*tree.notes, *layout.notes),
+        skipped=unlisted + dataset.skipped,
+    )
+
+
+def _refuse_bad(root: Path, tree: Tree, remedy: str) -> None:
+    if tree.bad:
+        first, reason = min(tree.bad.items())
+        rest = f" and {len(tree.bad) - 1:,} more" if len(tree.bad) > 1 else ""
+        raise GanVkdError(f"{root}: can't read {first} ({reason}){rest}: {remedy}")
+
+
+def _load(
+    root: Path, tree: Tree, layout: Layout, image_size: int, skip_bad: bool, reporter: Reporter
+) -> Dataset:
+    """From the cache, or decoded and written there."""
     entry = _cache_entry(root, tree, image_size, skip_bad)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +131,7 @@ def _read_cache(
         return None
     try:
         tensors, header = read_tensors(entry)
-        dataset = _dataset(root, tensors, layout.class_names, int(header["skipped"]))
+        dataset = _dataset(root, tensors, layout.class_names, json.loads(header["skipped"]))
         _check_cached(dataset, layout, image_size)
         mark_used(entry)
     except UNREADABLE:
@@ -124,7 +149,7 @@ def _check_cached(dataset: Dataset, layout: Layout, image_size: int) -> None:
     """
     found = [images for images in (dataset.train, dataset.test) if images is not None]
     wanted = sum(len(paths) for paths, _ in layout.splits.values())
-    if sum(map(len, found)) + dataset.skipped != wanted:
+    if sum(map(len, found)) + len(dataset.skipped) != wanted:
         raise ValueError("another number of images")
     for images in found:
         if images.images.dtype != torch.uint8 or images.labels.dtype != torch.int64:
@@ -140,14 +165,14 @@ def _write_cache(entry: Path, dataset: Dataset, reporter: Reporter) -> None:
     if dataset.test is not None:
         tensors |= {"test_images": dataset.test.images, "test_labels": dataset.test.labels}
     try:
-        write_tensors(entry, tensors, {"skipped": str(dataset.skipped)})
+        write_tensors(entry, tensors, {"skipped": json.dumps(dataset.skipped)})
         prune(entry.parent, keep=entry)
     except OSError as error:
         reporter.say(f"The image cache {entry} could not be written ({error}): going without")
 
 
 def _dataset(
-    root: Path, tensors: dict[str, torch.Tensor], class_names: tuple[str, ...], skipped: int
+    root: Path, tensors: dict[str, torch.Tensor], class_names: tuple[str, ...], skipped: list[str]
 ) -> Dataset:
     train, test = (
         ImageSet(tensors[f"{split}_images"], tensors[f"{split}_labels"], class_names)
@@ -155,7 +180,7 @@ def _dataset(
         else None
         for split in ("train", "test")
     )
-    return Dataset(str(root), train, test, skipped=skipped)
+    return Dataset(str(root), train, test, skipped=tuple(skipped))
 
 
 def _decode_all(
@@ -167,7 +192,7 @@ def _decode_all(
         except Exception as error:
             return error
 
-    tensors, skipped = {}, 0
+    tensors, skipped = {}, []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for split, (paths, labels) in layout.splits.items():
             images, bad = _room(root, len(paths), image_size), []
@@ -179,6 +204,7 @@ def _decode_all(
                     images[row - len(bad)] = result.transpose(2, 0, 1)
                 elif skip_bad:
                     bad.append(row)
+                    skipped.append(f"{path} ({_reason(result)})")
                 else:
                     pool.shutdown(cancel_futures=True)
                     raise GanVkdError(
@@ -189,7 +215,6 @@ def _decode_all(
                 raise GanVkdError(f"{root}: none of the {len(paths)} {split} images can be read")
             tensors[f"{split}_images"] = torch.from_numpy(images[: len(paths) - len(bad)])
             tensors[f"{split}_labels"] = torch.from_numpy(np.delete(labels.numpy(), bad))
-            skipped += len(bad)
     return _dataset(root, tensors, layout.class_names, skipped)
 
 

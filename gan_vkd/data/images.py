@@ -56,14 +56,18 @@ class Dataset:
         train: the training split.
         test: the test split, where the source has one.
         flippable: whether a mirrored image is as good as the original (not so for digits).
-        skipped: unreadable files left out on request.
+        skipped: unreadable files left out on request, each with the reason.
+        layout: how splits and classes were told, for people; empty where nothing had to be told.
+        notes: what of the source is not used, and what else is to be said, in lines.
     """
 
     name: str
     train: ImageSet
     test: ImageSet | None
     flippable: bool = True
-    skipped: int = 0
+    skipped: tuple[str, ...] = ()
+    layout: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:

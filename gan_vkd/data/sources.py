@@ -1,9 +1,10 @@
-"""Data set specs: `digits`, `cifar10`, `cifar100`, or a path to a folder or zip of images."""
+"""Data set specs: `digits`, `cifar10`, `cifar100`, or a path to a folder or archive of images."""
 
 import contextlib
 import difflib
 import io
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import cache_dir, expanded
 from gan_vkd.progress import QUIET, Reporter
 
+SHOWN = 20  # names of files that were left out
 NAMES = ("digits", "cifar10", "cifar100")
 DOWNLOAD_TIMEOUT = 10  # seconds without an answer
 
@@ -31,18 +33,39 @@ def load_dataset(
     skip_bad: bool = False,
     reporter: Reporter = QUIET,
 ) -> Dataset:
-    """Load every split of a data set into memory.
+    """Load every split of a data set into memory, and say what of it is not used.
 
     Args:
-        spec: `digits`, `cifar10`, `cifar100`, or the path of a folder or zip of images.
+        spec: `digits`, `cifar10`, `cifar100`, or the path of a folder, zip or tar of images.
         image_size: side of the square images, pixels.
         data_root: where named data sets are looked for; default the user's cache folder.
         skip_bad: leave unreadable files out, and count them, in place of refusing.
-        reporter: told about long work.
+        reporter: told about long work, and what is not used.
 
     Raises:
         GanVkdError: unknown spec, missing or broken files.
     """
+    dataset = read_dataset(
+        spec, image_size=image_size, data_root=data_root, skip_bad=skip_bad, reporter=reporter
+    )
+    for line in unused(dataset):
+        reporter.say(f"{spec}: {line}")
+    return dataset
+
+
+def unused(dataset: Dataset) -> list[str]:
+    """What a source holds that the data set does not, in lines for people."""
+    lines, skipped = [*dataset.notes], dataset.skipped
+    if skipped:
+        lines.append(f"left out {len(skipped):,} unreadable files: {', '.join(skipped[:SHOWN])}")
+        lines[-1] += f" and {len(skipped) - SHOWN:,} more" if len(skipped) > SHOWN else ""
+    return lines
+
+
+def read_dataset(
+    spec: str, *, image_size: int, data_root: Path | None, skip_bad: bool, reporter: Reporter
+) -> Dataset:
+    """As `load_dataset`, which see, but what is not used is only noted in the data set."""
     if spec == "digits":
         return _load_digits(image_size)
     if spec in _CIFAR_ARCHIVES:
@@ -52,13 +75,17 @@ def load_dataset(
     if not path.exists():
         close = difflib.get_close_matches(spec, NAMES, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "known names: " + ", ".join(NAMES)
-        raise GanVkdError(f"--dataset {spec}: no such folder or zip, and no known name; {hint}")
+        raise GanVkdError(
+            f"--dataset {spec}: no such folder, zip or tar, and no known name; {hint}"
+        )
     return load_folder(path, image_size, skip_bad=skip_bad, reporter=reporter)
 
 
 def describe(dataset: Dataset) -> list[str]:
     """What a data set holds, in lines for people."""
     lines = [f"{dataset.name}: {len(dataset.train.class_names)} classes"]
+    if dataset.layout:
+        lines.append(f"read   as {dataset.layout} (the rules: docs/layouts.md)")
     for split, images in (("train", dataset.train), ("test", dataset.test)):
         if images is None:
             lines.append(f"{split:6} none")
@@ -68,8 +95,7 @@ def describe(dataset: Dataset) -> list[str]:
             f"{split:6} {len(images):,} images, {int(counts.min())} to {int(counts.max())} a class"
         )
     lines.append(f"flips  {'on' if dataset.flippable else 'off: a mirrored image is another sign'}")
-    if dataset.skipped:
-        lines.append(f"left out {dataset.skipped} unreadable images")
+    lines += unused(dataset)
     for name, count in zip(dataset.train.class_names, dataset.train.counts.tolist(), strict=True):
         lines.append(f"  {count:8,}  {name}")
     return lines
@@ -96,10 +122,10 @@ def _load_cifar(
         return _from_torchvision(name, torchvision_class, root, image_size, download=False)
     except RuntimeError:  # not there, or its checksums fail
         pass
-    for path in (root / name, root / f"{name}.zip"):
+    for path in (root / f"{name}{suffix}" for suffix in ("", ".zip", ".tar", ".tar.gz")):
         if path.exists():
             dataset = load_folder(path, image_size, skip_bad=skip_bad, reporter=reporter)
-            return Dataset(name, dataset.train, dataset.test, skipped=dataset.skipped)
+            return replace(dataset, name=name)
 
     reporter.say(f"{name} is not under {root}: downloading it")
     archive, made_root = root / _CIFAR_ARCHIVES[name], not root.exists()
@@ -118,7 +144,7 @@ def _load_cifar(
         reason = " ".join(str(error).split())
         raise GanVkdError(
             f"--dataset {name}: not under {root} and not to be downloaded ({reason}): put "
-            f"{archive.name}, or a folder or zip {name!r} that holds train/<class>/*, there "
+            f"{archive.name}, or a folder, zip or tar {name!r} that holds train/<class>/*, there "
             "(--data-root names another place), or try --dataset digits, which needs no files"
         ) from None
     finally:

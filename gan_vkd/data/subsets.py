@@ -40,15 +40,20 @@ def split_training(
     """Draw the training subset and choose the held-out images.
 
     Held out are the test split where there is one (of ten images or more); else the training
-    images outside the subset; else a stratified tenth, set aside from training; or none where
-    that leaves fewer than ten. `validation` is the share of the subset's images, in the classes'
-    proportions, that is set aside from training to choose a checkpoint by.
+    images outside the subset; else a stratified tenth, set aside from training (classes of one
+    image sit out: they are trained on); or none where that leaves fewer than ten. `validation` is
+    the share of the subset's images, in the classes' proportions, that is set aside from training
+    to choose a checkpoint by.
 
     Raises:
         GanVkdError: when the subset leaves a class without an image, or holds fewer than two; or
             when training or validation would.
     """
     source = dataset.train
+    if len(source) < 2:
+        raise GanVkdError(
+            f"--dataset {dataset.name}: a training split of one image: add images, at least two"
+        )
     rows = subset_indices(source, fraction, draw, seed)
     if dataset.test is not None and len(dataset.test) >= FEWEST_HELD_OUT:
         held_out, origin = dataset.test, "the test split"
@@ -56,10 +61,8 @@ def split_training(
         held_out = source.select(_others(len(source), rows))
         origin = "training images outside the subset"
     else:
-        if source.counts.min() >= 2 and len(source) * HELD_OUT_SHARE >= FEWEST_HELD_OUT:
-            rows = subset_indices(source, 1 - HELD_OUT_SHARE, "balanced", seed)
+        rows, origin = _without_a_tenth(source, seed)
         held_out = source.select(_others(len(source), rows))
-        origin = "a stratified tenth, set aside from training"
     if len(held_out) < FEWEST_HELD_OUT:
         held_out, origin = None, "none: too few images"
     if validation == 0:
@@ -74,6 +77,26 @@ def split_training(
     kept = balanced_draw(labels, len(rows) - count, seed)
     set_aside = rows[_others(len(rows), kept)]
     return TrainingData(source.select(rows[kept]), held_out, origin, source.select(set_aside))
+
+
+def _without_a_tenth(source: ImageSet, seed: int) -> tuple[torch.Tensor, str]:
+    """The rows that stay when a stratified tenth of the other classes' images is set aside.
+
+    All of them stay where that would be fewer than ten images.
+    """
+    single = source.counts == 1
+    rows = (~single[source.labels]).nonzero().flatten()
+    kept = round((1 - HELD_OUT_SHARE) * len(rows))
+    if len(rows) - kept < FEWEST_HELD_OUT:
+        return torch.arange(len(source)), ""
+    rows = rows[balanced_draw(source.labels[rows], kept, seed)]
+    alone = single[source.labels].nonzero().flatten()
+    origin = "a stratified tenth, set aside from training"
+    if len(alone):
+        name = source.class_names[int(source.labels[alone[0]])]
+        more = f" and {len(alone) - 1:,} more" if len(alone) > 1 else ""
+        origin += f" (but for class {name!r}{more}, of one image)"
+    return torch.cat([rows, alone]).sort().values, origin
 
 
 def _others(count: int, chosen: torch.Tensor) -> torch.Tensor:

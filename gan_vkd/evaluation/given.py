@@ -1,6 +1,5 @@
 """Images that are given as files, to be judged or to judge by: their size, kind and classes."""
 
-import functools
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gan_vkd.data.archive import open_archive, read_file, read_member
+from gan_vkd.data.archive import open_archive
 from gan_vkd.data.decode import open_image, to_square
 from gan_vkd.data.folder import common_size
 from gan_vkd.data.images import ImageSet
@@ -23,7 +22,7 @@ from gan_vkd.progress import Reporter
 OWN_SIZES = {"digits": 8, "cifar10": 32, "cifar100": 32}
 LOOKED_AT = 100  # images of a folder whose sizes are read
 ARRAYS = (".npy", ".npz")
-LOSSY = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WebP"}
+LOSSY = {".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".webp": "WebP"}
 
 
 @dataclass(frozen=True)
@@ -141,19 +140,16 @@ def _renamed(target: Path, images: ImageSet) -> ImageSet:
         GanVkdError: a table of names that is none.
     """
     if target.is_dir():
-        tables = [target / CLASS_NAMES] if (target / CLASS_NAMES).is_file() else []
-        read = read_file
+        tables = [(target / CLASS_NAMES).read_bytes] if (target / CLASS_NAMES).is_file() else []
     else:
-        archive, members = open_archive(target)
-        files = [member.filename for member in members]
-        tables = [file for file in files if Path(file).name == CLASS_NAMES]
-        read = functools.partial(read_member, archive)
+        members, _ = open_archive(target)
+        tables = [each.read for path, each in members.items() if Path(path).name == CLASS_NAMES]
     if not tables:
         return images
     try:
-        table = json.loads(read(tables[0]))
+        table = json.loads(tables[0]())
         names = tuple(str(table.get(name, name)) for name in images.class_names)
-    except Exception:  # zips' readers raise whatever they trip over
+    except Exception:  # archives' readers raise whatever they trip over
         names = ()
     if len(set(names)) < len(images.class_names):
         raise GanVkdError(f"{target}: {CLASS_NAMES} is no table of class names: remove it")

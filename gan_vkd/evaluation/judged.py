@@ -9,11 +9,13 @@ import torch
 from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.config.layers import read_config
 from gan_vkd.data.images import Dataset, ImageSet
+from gan_vkd.data.record import Record, in_order_of, read_record, require_same
 from gan_vkd.data.sources import NAMES, load_dataset
 from gan_vkd.data.subsets import split_training
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.features import Extractor
 from gan_vkd.evaluation.given import ARRAYS, Files, load_arrays, load_given
+from gan_vkd.evaluation.metrics import require_enough
 from gan_vkd.evaluation.protocol import RealImages, cut
 from gan_vkd.gan.exported import load_generator
 from gan_vkd.gan.latents import latents
@@ -114,6 +116,10 @@ def case_of_run(
         skip_bad=recipe.data.skip_bad,
         reporter=reporter,
     )
+    began = read_record(run) or Record(
+        generator.class_names, tuple(generator.class_counts.tolist()), None
+    )
+    dataset = in_order_of(dataset, began.class_names)
     data = split_training(
         dataset,
         recipe.data.subset,
@@ -121,6 +127,7 @@ def case_of_run(
         recipe.training.seed,
         recipe.data.validation,
     )
+    require_same(f"{run}: {recipe.data.dataset}", began, data.train)
     if own == "subset":
         real_images = (data.train, f"{dataset.name}:subset", data.held_out, data.held_out_origin)
     elif own in ("train", "test"):
@@ -200,6 +207,8 @@ def case_of_images(
             f"larger images, or compare both at that size with --size {side}"
         )
     reference_images, name, held_out, held_out_origin = sides(dataset, split)
+    for given, where in ((images, str(target)), (reference_images, f"--reference {reference}")):
+        require_enough(len(given), settings.nearest_k, where)
     real = RealImages(
         reference_images,
         name,

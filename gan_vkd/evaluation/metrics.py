@@ -38,16 +38,16 @@ class Metric:
     high: float | None = None
 
 
-def require_enough(fewest: int, nearest_k: int) -> None:
+def require_enough(fewest: int, nearest_k: int, where: str = "") -> None:
     """Neighbours need k + 2 images on each side.
 
     Raises:
-        GanVkdError: `fewest` are less.
+        GanVkdError: `fewest`, which lie at `where`, are less.
     """
     if fewest < nearest_k + 2:
         raise GanVkdError(
-            f"{fewest} images are too few for k = {nearest_k}: at least {nearest_k + 2} on each "
-            "side (more images, or a smaller --nearest-k)"
+            f"{where}{': ' if where else ''}{fewest} images are too few for k = {nearest_k}: at "
+            f"least {nearest_k + 2} on each side (more images, or a smaller --nearest-k)"
         )
 
 

@@ -35,7 +35,10 @@ def write_page(results: Results, page: Path) -> list[Path]:
     everything = folder / f"{page.stem}.json"
     with replacing(everything) as temporary:
         temporary.write_text(json.dumps(results.as_json(), indent=1, allow_nan=False) + "\n")
-    parts = [f"# {study.title}", study.question.strip(), _claims(results)]
+    parts = [f"# {study.title}", study.question.strip()]
+    if study.answer:
+        parts += ["## The answer", study.answer.strip()]
+    parts.append(_claims(results))
     parts += ["## What came out", *_tables(results), "## Curves"]
     parts += [f"![{name}]({folder.name}/{path.name})" for name, path in pictures.items()]
     parts += ["## How it was made", *_protocol(results)]

@@ -63,6 +63,7 @@ class Study(Group):
         extractors: that judge.
         curves: metrics that are drawn.
         claims: what would count as support.
+        answer: what came out, in words; the one field that is written afterwards.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Study(Group):
     extractors: list[str]
     curves: list[str]
     claims: list[Claim]
+    answer: str = ""
 
     @model_validator(mode="after")
     def _arms_are_there(self) -> "Study":

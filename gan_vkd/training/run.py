@@ -10,6 +10,15 @@ import torch
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.layers import dump
 from gan_vkd.data.images import ImageSet
+from gan_vkd.data.record import FILE_NAME as RECORD_NAME
+from gan_vkd.data.record import (
+    Record,
+    in_order_of,
+    read_record,
+    record_of,
+    require_same,
+    write_record,
+)
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import split_training
 from gan_vkd.device import resolve_precision
@@ -19,10 +28,16 @@ from gan_vkd.engine.health import device_explained, writing_explained
 from gan_vkd.engine.loop import Outcome, train
 from gan_vkd.engine.run_dir import RunDir, create_run_dir, write_config
 from gan_vkd.errors import GanVkdError
+from gan_vkd.gan.exported import FILE_NAME as GENERATOR_NAME
+from gan_vkd.gan.exported import load_generator
 from gan_vkd.gan.task import GanTask
+from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
+from gan_vkd.terminal import printable
 from gan_vkd.training.judge import make_judge
 from gan_vkd.training.plan import plan, time_needed
+
+SKIPPED_NAME = "skipped.txt"
 
 
 @dataclass(frozen=True)
@@ -64,10 +79,11 @@ def run_training(
         if resume and not dry_run:
             held.enter_context(RunDir(wanted).lock())
         # 1. Everything that can fail, before anything is written.
-        checkpoint = None
+        checkpoint = began = None
         if resume:
             _refuse_moved(recipe, wanted)
             checkpoint = _newest_checkpoint(RunDir(wanted), recipe.training.iterations, reporter)
+            began = _began_on(wanted, reporter)
         settings, weights = recipe.data, recipe.teacher.weights
         teacher = load_teacher(
             recipe.teacher.spec,
@@ -81,14 +97,18 @@ def run_training(
             skip_bad=settings.skip_bad,
             reporter=reporter,
         )
-        if dataset.skipped:
-            reporter.say(f"Left out {dataset.skipped} unreadable images of {settings.dataset}")
+        if began is not None:
+            dataset = in_order_of(dataset, began.class_names)
         recipe = _settled(recipe, dataset.flippable, device)
         seed = recipe.training.seed
         data = split_training(
             dataset, settings.subset, settings.subset_draw, seed, settings.validation
         )
+        skipped = dataset.skipped
         del dataset  # what the split left out is not kept in memory
+        if began is not None:
+            require_same(f"--resume: {settings.dataset}", began, data.train)
+        record = began if began is not None and began.sha256 else record_of(data.train)
         judge = None if dry_run else make_judge(recipe, data, device, reporter)
         data = replace(data, train=_place(data.train, device))
         view = None
@@ -123,6 +143,9 @@ def run_training(
         with writing_explained(run):  # all that is read was read before
             if resume:
                 write_config(run.path, dump(recipe))  # the iterations may be others
+            write_record(run.path, record)
+            if skipped:
+                _list_skipped(run.path, skipped, reporter)
             outcome = train(task, run, start=start, deadline=deadline, reporter=reporter)
         return Result(run.path, outcome)
 
@@ -139,6 +162,26 @@ def _refuse_moved(recipe: Recipe, run: Path) -> None:
                 f"--resume: {place} is gone: put it back, or write its new place into "
                 f"{run}/config.yaml ({field})"
             )
+
+
+def _began_on(run: Path, reporter: Reporter) -> Record | None:
+    """What a run was begun on; of runs of earlier versions only the names and counts are known."""
+    if (record := read_record(run)) is not None:
+        return record
+    reporter.say(
+        f"Of an earlier version, or without its {RECORD_NAME}: that its training images are the "
+        "same is taken on trust"
+    )
+    if not (run / GENERATOR_NAME).is_file():
+        return None
+    generator = load_generator(run)
+    return Record(generator.class_names, tuple(generator.class_counts.tolist()), None)
+
+
+def _list_skipped(run: Path, skipped: tuple[str, ...], reporter: Reporter) -> None:
+    with replacing(run / SKIPPED_NAME) as temporary:
+        temporary.write_text("".join(f"{printable(line)}\n" for line in skipped), encoding="utf-8")
+    reporter.say(f"The {len(skipped):,} files that were left out are listed in {SKIPPED_NAME}")
 
 
 def _newest_checkpoint(

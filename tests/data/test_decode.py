@@ -83,3 +83,15 @@ def test_what_is_no_image_is_refused(content):
 def test_float_pixels_are_refused():
     with pytest.raises(ValueError, match="no stated range"):
         decode(encoded(Image.new("F", (8, 8), 0.5), "TIFF"), 8)
+
+
+def test_32_bit_integers_are_refused():  # CASES 10
+    grey = Image.fromarray(np.arange(256, dtype=np.int32).reshape(16, 16))
+    with pytest.raises(ValueError, match="32-bit integer pixels have no stated range"):
+        decode(encoded(grey, "TIFF"), 8)
+
+
+def test_of_a_gif_the_first_frame_is_read():  # CASES 5
+    red = (255, 0, 0)
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    assert only_colour(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])) == red

@@ -10,6 +10,7 @@ import torch
 
 from gan_vkd.data import folder
 from gan_vkd.data.folder import load_folder
+from gan_vkd.data.sources import load_dataset
 from gan_vkd.errors import GanVkdError
 from gan_vkd.progress import QUIET, Reporter
 from gan_vkd.tensors import read_tensors, write_tensors
@@ -79,7 +80,7 @@ def test_unreadable_image_is_named_or_skipped_and_counted(make_folder):
         dataset = load(root, skip_bad=True)
         assert torch.equal(dataset.train.images, whole)
         assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1]
-        assert dataset.skipped == 1
+        assert [name[:11] for name in dataset.skipped] == ["a/1 bad.png"]
 
 
 def test_what_is_no_image_is_called_so(make_folder):
@@ -178,11 +179,13 @@ def test_more_images_than_there_is_memory_are_one_clear_line(make_folder):
     assert "GiB" in str(error.value)
 
 
-def test_what_is_in_neither_split_is_left_out_aloud(make_folder, capsys):
+def test_what_is_in_neither_split_is_said(make_folder, capsys):  # CASES 3
     root = make_folder({"train/a": 2, "test/a": 1, "val/a": 3, "notes": 1})
-    dataset = load(root, Reporter())
+    dataset = load_dataset(str(root), image_size=16, reporter=Reporter())
     assert (len(dataset.train), len(dataset.test)) == (2, 1)
-    assert "left out 4 images that are in neither split" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "3 images in val/ are not used" in said
+    assert "1 images in notes/ are not used" in said
 
 
 def test_interrupted_reading_leaves_no_cache_entry(make_folder, monkeypatch, tmp_path):

@@ -119,3 +119,32 @@ def test_validation_images_are_set_aside_from_the_subset():
     assert len(data.held_out) == 12
     with pytest.raises(GanVkdError, match=r"data.validation 0.02: 1 of 45"):
         split_training(dataset, 0.5, "balanced", 0, 0.02)
+
+
+def test_classes_of_one_image_sit_out_of_the_tenth():  # CASES 9
+    dataset = Dataset("x", image_set(200, 50, 1), None)
+    data = split_training(dataset, 1.0, "balanced", 0)
+    assert data.held_out.counts.tolist() == [20, 5, 0]
+    assert data.train.counts.tolist() == [180, 45, 1]
+    assert "(but for class 'class 2', of one image)" in data.held_out_origin
+    many = split_training(Dataset("x", image_set(100, 1, 1), None), 1.0, "balanced", 0)
+    assert many.train.counts.tolist() == [90, 1, 1]
+    assert "class 'class 1' and 1 more" in many.held_out_origin
+
+
+def test_classes_of_one_image_alone_hold_nothing_out():  # CASES 9
+    data = split_training(Dataset("x", image_set(*[1] * 120), None), 1.0, "balanced", 0)
+    assert (len(data.train), data.held_out) == (120, None)
+
+
+def test_a_tenth_does_not_depend_on_how_it_is_drawn():
+    """Runs of earlier versions go on with the images that they were begun with."""
+    dataset = Dataset("x", image_set(100, 60), None)
+    data = split_training(dataset, 1.0, "balanced", 3)
+    rows = subset_indices(dataset.train, 0.9, "balanced", 3)
+    assert torch.equal(data.train.images, dataset.train.images[rows])
+
+
+def test_one_image_is_too_few_and_its_source_is_named():  # CASES 38
+    with pytest.raises(GanVkdError, match="--dataset here/one: a training split of one image"):
+        split_training(Dataset("here/one", image_set(1), None), 1.0, "balanced", 0)

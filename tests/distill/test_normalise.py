@@ -1,12 +1,15 @@
 import pytest
 import torch
 
+from gan_vkd.distill import normalise
 from gan_vkd.distill.normalise import (
     NORMALISATIONS,
     LayerNorm,
     Whiten,
     WhitenDataset,
     WhitenIterative,
+    newton_schulz,
+    scales,
 )
 from gan_vkd.errors import GanVkdError
 
@@ -221,3 +224,27 @@ def test_a_cast_leaves_the_statistics_as_they_are():
 def test_more_directions_than_there_are_is_refused():
     with pytest.raises(GanVkdError, match="rank 10"):
         WhitenDataset.fit([features(100, 20, rank=5)], rank=10)
+
+
+@pytest.mark.parametrize(("batch", "dim", "ridge"), [(50, 1280, 0.0), (8, 48, 0.0), (64, 20, 0.1)])
+def test_products_alone_whiten_as_eigenvectors_do(batch, dim, ridge, monkeypatch):
+    """What a GPU computes, in the accuracy that `Whiten` promises."""
+    features = torch.randn(batch, dim, generator=torch.Generator().manual_seed(0)).double()
+    features = features * torch.logspace(0, -1, dim)
+    expected = Whiten(ridge)(features)
+    monkeypatch.setattr(normalise, "asking_waits", lambda device: True)
+    found = Whiten(ridge)(features)
+    assert ((found - expected).norm() / expected.norm()).item() < 1e-5
+    assert not torch.equal(found, expected)
+
+
+def test_scaled_newton_schulz_reaches_weak_eigenvalues_in_few_steps():
+    basis = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64))[0]
+    values = torch.tensor([1e-8, 1e-6, 1e-3, 0.1, 0.3, 0.6], dtype=torch.float64)
+    values = values / values.sum()
+    root = newton_schulz(basis * values @ basis.T, scales(1e-8))
+    expected = basis * values.rsqrt() @ basis.T
+    assert torch.allclose(root, expected, rtol=1e-5, atol=1e-3)
+    assert len(scales(1e-8)) <= 18
+    plain = newton_schulz(basis * values @ basis.T, (1.0,) * len(scales(1e-8)))
+    assert (plain - expected).norm() > 0.1 * expected.norm()

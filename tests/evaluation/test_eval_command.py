@@ -112,7 +112,11 @@ def test_bad_input(refused, digits_run, make_folder, tmp_path):
     assert "no such run" in refused("eval", tmp_path / "nothing", "--reference", "digits")
     assert "no test split" in refused("eval", digits_run, "--reference", "test", "--quiet")
     few = make_folder({"a": 3}, name="2")
-    assert "too few for k = 5" in refused("eval", few, "--reference", "digits", "--quiet")
+    line = refused("eval", few, "--reference", "digits", "--quiet")
+    assert f"{few}: 3 images are too few for k = 5" in line  # CASES 38
+    enough = make_folder({"a": 9}, name="4")
+    line = refused("eval", enough, "--reference", few, "--quiet")
+    assert f"--reference {few}: 3 images are too few" in line
     mixed = make_folder({"a": 9}, name="3")
     make_folder({"b": 1}, size=20, name="3")
     assert "20x20" in refused("eval", mixed, "--reference", "digits")

@@ -11,9 +11,9 @@ from gan_vkd.evaluation.frechet import (
 from gan_vkd.evaluation.intervals import (
     NORMAL,
     frechet_standard_error,
-    kid_standard_error,
     of_mean,
 )
+from gan_vkd.evaluation.kid import kernel_distance, kid_standard_error
 from gan_vkd.evaluation.neighbours import neighbourhoods
 from gan_vkd.evaluation.prdc import prdc_per_image
 
@@ -77,7 +77,21 @@ def test_kid_s_term_against_leaving_images_out():
     fake = generated(1)
     left_out = [kid(np.delete(fake, i, axis=0), REAL) for i in range(COUNT)]
     jackknife = np.sqrt((COUNT - 1) * np.var(left_out))
-    assert kid_standard_error(fake, REAL) == pytest.approx(jackknife, rel=0.05)
+    sides = torch.from_numpy(fake), torch.from_numpy(REAL)
+    assert kid_standard_error(*sides) == pytest.approx(jackknife, rel=0.05)
+
+
+@pytest.mark.parametrize(("dim", "scale"), [(16, 1.0), (64, 5.0)])
+def test_kid_is_torch_fidelitys(dim, scale):
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    numbers = torch.Generator().manual_seed(dim)
+    real = torch.rand(1_200, dim, generator=numbers) * scale
+    fake = torch.rand(700, dim, generator=numbers) * scale * 1.05
+    expected = kid_features_to_metric(
+        fake.double(), real.double(), kid_subset_size=500, rng_seed=3, verbose=False
+    )["kernel_inception_distance_mean"]
+    assert kernel_distance(fake, real, subset=500, seed=3) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.slow
@@ -93,7 +107,10 @@ def test_intervals_hold_the_expected_value():
         fake = generated(seed)
         found = {
             "fid": frechet_with_error(fake, Gaussian.of_features(fake), real),
-            "kid": (kid(fake, REAL), kid_standard_error(fake, REAL)),
+            "kid": (
+                kid(fake, REAL),
+                kid_standard_error(torch.from_numpy(fake), torch.from_numpy(REAL)),
+            ),
         }
         score = isc_features_to_metric(torch.from_numpy(fake @ head), 10)
         mean, spread = score["inception_score_mean"], score["inception_score_std"]
