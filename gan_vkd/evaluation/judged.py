@@ -207,8 +207,8 @@ def case_of_images(
             f"larger images, or compare both at that size with --size {side}"
         )
     reference_images, name, held_out, held_out_origin = sides(dataset, split)
-    for given, where in ((images, str(target)), (reference_images, f"--reference {reference}")):
-        require_enough(len(given), settings.nearest_k, where)
+    for part, where in ((images, str(target)), (reference_images, f"--reference {reference}")):
+        require_enough(len(part), settings.nearest_k, where)
     real = RealImages(
         reference_images,
         name,
