@@ -127,7 +127,10 @@ def _pixels(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         return pixels, np.zeros(len(pixels), np.int64), ("images",)
     labels = arrays["labels"]
     whole = labels.dtype.kind in "iu" and labels.shape == pixels.shape[:1] and labels.min() >= 0
-    names = arrays.get("class_names", np.arange(labels.max() + 1 if whole else 0))
+    if "class_names" in arrays:
+        names = arrays["class_names"]
+    else:  # the numbers that are there
+        names, labels = np.unique(labels, return_inverse=True)
     if not whole or names.ndim != 1 or labels.max() >= len(names):
         raise GanVkdError(f"{path}: its labels are no integers from 0 on, one an image")
     return pixels, labels, tuple(str(name) for name in names.tolist())
