@@ -14,7 +14,7 @@ from gan_vkd.data.sources import NAMES, load_dataset
 from gan_vkd.data.subsets import split_training
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.features import Extractor
-from gan_vkd.evaluation.given import Files, load_given
+from gan_vkd.evaluation.given import ARRAYS, Files, load_arrays, load_given
 from gan_vkd.evaluation.metrics import require_enough
 from gan_vkd.evaluation.protocol import RealImages, cut
 from gan_vkd.gan.exported import load_generator
@@ -174,10 +174,10 @@ def case_of_images(
     data_root: Path | None,
     reporter: Reporter,
 ) -> Case:
-    """A folder or zip of images, to be judged by a data set.
+    """A folder, zip or array file of images, to be judged by a data set.
 
     Args:
-        target: the folder or zip.
+        target: the folder or file.
         reference: the data set's spec, with a split.
         settings: how many, and k.
         size: the side both are brought to, pixels; None for the images' own, which is then one,
@@ -193,7 +193,7 @@ def case_of_images(
         raise GanVkdError(f"{target}: no such run, folder or zip")
     if reference is None or reference in ("train", "test", "subset"):
         raise GanVkdError(
-            f"{target}: not a run (no config.yaml in it); for a folder or zip of images say "
+            f"{target}: not a run (no config.yaml in it); for images say "
             "--reference SPEC, as in --reference cifar100:test"
         )
     images = load_given(target, size, reporter)
@@ -240,6 +240,10 @@ def _load_reference(
 ) -> tuple[Dataset, str]:
     """`SPEC[:train|test]` → the data set and the split's name."""
     spec, split = _spec_and_split(text)
+    path = expanded(spec)
+    if path.suffix in ARRAYS and path.is_file():
+        images = load_arrays(path, image_size)
+        return Dataset(spec, images, None), split
     try:
         dataset = load_dataset(spec, image_size=image_size, data_root=data_root, reporter=reporter)
     except GanVkdError as error:  # train's flag takes the same

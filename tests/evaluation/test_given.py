@@ -1,0 +1,57 @@
+"""Images from array files: the same as in folders."""
+
+import numpy as np
+import pytest
+import torch
+
+from gan_vkd.errors import GanVkdError
+from gan_vkd.evaluation.given import Files, load_given
+from gan_vkd.evaluation.judged import _load_reference
+from gan_vkd.progress import QUIET
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+LABELS = np.array([0, 0, 1, 1, 2, 2])
+
+
+def test_arrays_are_images(tmp_path):
+    expected = torch.from_numpy(PIXELS).permute(0, 3, 1, 2)
+    np.save(tmp_path / "a.npy", PIXELS)
+    np.save(tmp_path / "first.npy", PIXELS.transpose(0, 3, 1, 2))
+    np.savez(
+        tmp_path / "b.npz", images=PIXELS, labels=LABELS, class_names=np.array(["a", "b", "c"])
+    )
+    np.savez(tmp_path / "c.npz", PIXELS, labels=LABELS)
+    for name in ("a.npy", "first.npy", "b.npz", "c.npz"):
+        found = load_given(tmp_path / name, None, QUIET)
+        assert torch.equal(found.images, expected), name
+        assert found.labels.tolist() == (LABELS.tolist() if name[1:] == ".npz" else [0] * 6)
+    assert load_given(tmp_path / "b.npz", None, QUIET).class_names == ("a", "b", "c")
+    assert load_given(tmp_path / "c.npz", None, QUIET).class_names == ("0", "1", "2")
+    assert load_given(tmp_path / "a.npy", 4, QUIET).images.shape == (6, 3, 4, 4)
+    assert Files.of(str(tmp_path / "a.npy")) == Files(8, "none")
+    dataset, split = _load_reference(f"{tmp_path / 'b.npz'}:train", 8, None, QUIET)
+    assert torch.equal(dataset.train.images, expected)
+    assert (dataset.test, split) == (None, "train")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"images": PIXELS.astype(float)}, "holds no array"),
+        ({"a": PIXELS, "b": PIXELS}, "holds no array, or several"),
+        ({"images": PIXELS[:0]}, "holds no array"),
+        ({"images": PIXELS[:, :, :3, :1]}, "neither"),
+        ({"images": PIXELS, "labels": LABELS[:5]}, "labels are no integers"),
+        ({"images": PIXELS, "labels": LABELS - 1}, "labels are no integers"),
+        ({"images": PIXELS, "labels": LABELS, "class_names": np.array(["a"])}, "labels are no"),
+        ({"images": PIXELS[:, :4]}, "pass --size"),
+        ({"images": np.array([{}])}, "not a whole"),
+    ],
+)
+def test_arrays_that_are_none(tmp_path, arrays, words):
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(GanVkdError, match=words):
+        load_given(tmp_path / "x.npz", None, QUIET)
+    (tmp_path / "x.npy").write_bytes(b"PK nonsense")
+    with pytest.raises(GanVkdError, match="not a whole"):
+        load_given(tmp_path / "x.npy", None, QUIET)
