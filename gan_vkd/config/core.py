@@ -47,6 +47,9 @@ class DataSettings(Group):
         0.0, ge=0, le=0.5, description="share of the subset set aside to choose a checkpoint by"
     )
     image_size: Literal[16, 32, 64] = Field(32, description="side of the square images, pixels")
+    channels: Literal[1, 3] | None = Field(
+        None, description="of an image; null: 1 where all images are grey, else 3"
+    )
     augment: str = Field(
         "translation,cutout",
         description="DiffAugment's policies, comma-separated (gan-vkd methods), or none",

@@ -110,7 +110,7 @@ class ExportedGenerator:
             batch_size: images drawn at once.
 
         Returns:
-            uint8 [count, 3, S, S], 0 to 255.
+            uint8 [count, C, S, S], 0 to 255; C = 3, or 1 for grey images.
 
         Raises:
             GanVkdError: a class it does not have, or one too many or too few; a count, seed or
@@ -135,15 +135,15 @@ class ExportedGenerator:
     def draw(
         self, latents: torch.Tensor, labels: torch.Tensor, batch_size: int = 64
     ) -> torch.Tensor:
-        """Float [N, z_dim] and int64 [N] → uint8 [N, 3, S, S] on the CPU."""
+        """Float [N, z_dim] and int64 [N] → uint8 [N, C, S, S] on the CPU."""
         device = next(self.network.parameters()).device
         parts = [
             to_uint8(self.network(latents[i].to(device), labels[i].to(device))).cpu()
             for i in torch.arange(len(labels)).split(batch_size)
             if len(i)  # no images are one empty part
         ]
-        size = self.image_size
-        return torch.cat([torch.empty(0, 3, size, size, dtype=torch.uint8), *parts])
+        shape = (0, self.network.shape["image_channels"], self.image_size, self.image_size)
+        return torch.cat([torch.empty(shape, dtype=torch.uint8), *parts])
 
 
 def export_generator(
@@ -261,6 +261,8 @@ def _check_header(shape: dict, names: list, counts: list) -> None:
         raise ValueError("class counts that are no counts")
     if not shape["num_classes"] == len(names) == len(counts):
         raise ValueError("another number of class names than of classes")
+    if shape.get("image_channels", 3) not in (1, 3):  # earlier versions wrote none: three
+        raise ValueError(f"images of {shape['image_channels']} channels")
     if shape["image_size"] not in (16, 32, 64):
         raise ValueError(f"images of {shape['image_size']} pixels")
     if len(shape["widths"]) != len(flat_widths(shape["image_size"])):

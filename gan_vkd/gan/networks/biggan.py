@@ -45,6 +45,7 @@ class Generator(nn.Module):
         z_dim: latent dimension.
         widths: multipliers of `channels` for the first map and each block; default flat.
         spectral_norm: whether weights are spectrally normalised.
+        image_channels: of the images, 3 or, for grey ones, 1.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Generator(nn.Module):
         z_dim: int,
         widths: tuple[int, ...] | None = None,
         spectral_norm: bool = True,
+        image_channels: int = 3,
     ):
         super().__init__()
         widths = widths or flat_widths(image_size)
@@ -65,6 +67,7 @@ class Generator(nn.Module):
             "channels": channels,
             "z_dim": z_dim,
             "widths": list(widths),
+            "image_channels": image_channels,
         }
         sizes = [channels * width for width in widths]
         self.linear = nn.Linear(z_dim, sizes[0] * FIRST_SIDE**2)
@@ -72,11 +75,11 @@ class Generator(nn.Module):
             GeneratorBlock(before, after, num_classes) for before, after in pairwise(sizes)
         )
         self.norm = nn.BatchNorm2d(sizes[-1])
-        self.to_rgb = nn.Conv2d(sizes[-1], 3, 3, padding=1)
+        self.to_rgb = nn.Conv2d(sizes[-1], image_channels, 3, padding=1)
         initialise(self, spectral_norm)
 
     def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Float [B, z_dim] and int64 [B] → images [B, 3, S, S], -1 to 1."""
+        """Float [B, z_dim] and int64 [B] → images [B, C, S, S], -1 to 1."""
         x = self.linear(latents).view(len(latents), -1, FIRST_SIDE, FIRST_SIDE)
         x = x.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
@@ -97,6 +100,7 @@ class Discriminator(nn.Module):
         image_size: 16, 32 or 64.
         channels: the unit of width (ch).
         widths: multipliers of `channels`, one a block; default flat.
+        image_channels: of the images, 3 or, for grey ones, 1.
     """
 
     def __init__(
@@ -106,9 +110,11 @@ class Discriminator(nn.Module):
         image_size: int,
         channels: int,
         widths: tuple[int, ...] | None = None,
+        image_channels: int = 3,
     ):
         super().__init__()
-        sizes = [3, *(channels * width for width in widths or flat_widths(image_size))]
+        widths = widths or flat_widths(image_size)
+        sizes = [image_channels, *(channels * width for width in widths)]
         self.blocks = nn.ModuleList(
             DiscriminatorBlock(before, after, first=i == 0, downsample=image_size >> i > LAST_SIDE)
             for i, (before, after) in enumerate(pairwise(sizes))
@@ -119,7 +125,7 @@ class Discriminator(nn.Module):
         initialise(self, spectral_norm=True)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Images [B, 3, S, S], -1 to 1 → h [B, feature_dim]: sums over the last map, fp32."""
+        """Images [B, C, S, S], -1 to 1 → h [B, feature_dim]: sums over the last map, fp32."""
         x = images.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x)
