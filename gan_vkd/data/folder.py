@@ -80,7 +80,7 @@ def load_folder(root: Path, image_size: int, *, skip_bad: bool, reporter: Report
     return replace(
         dataset,
         layout=layout.rule,
-        notes=(*tree.notes, *layout.notes),
+        notes=(*tree.notes, *layout.notes, *dataset.notes),
         skipped=unlisted + dataset.skipped,
     )
 
@@ -133,7 +133,8 @@ def _read_cache(
         return None
     try:
         tensors, header = read_tensors(entry)
-        dataset = _dataset(root, tensors, layout.class_names, json.loads(header["skipped"]))
+        skipped, notes = (json.loads(header[name]) for name in ("skipped", "notes"))
+        dataset = _dataset(root, tensors, layout.class_names, skipped, notes)
         _check_cached(dataset, layout, image_size)
         mark_used(entry)
     except UNREADABLE:
@@ -168,14 +169,19 @@ def _write_cache(entry: Path, dataset: Dataset, reporter: Reporter) -> None:
     if dataset.test is not None:
         tensors |= {"test_images": dataset.test.images, "test_labels": dataset.test.labels}
     try:
-        write_tensors(entry, tensors, {"skipped": json.dumps(dataset.skipped)})
+        lists = {"skipped": dataset.skipped, "notes": dataset.notes}
+        write_tensors(entry, tensors, {name: json.dumps(lines) for name, lines in lists.items()})
         prune(entry.parent, keep=entry)
     except OSError as error:
         reporter.say(f"The image cache {entry} could not be written ({error}): going without")
 
 
 def _dataset(
-    root: Path, tensors: dict[str, torch.Tensor], class_names: tuple[str, ...], skipped: list[str]
+    root: Path,
+    tensors: dict[str, torch.Tensor],
+    class_names: tuple[str, ...],
+    skipped: list[str],
+    notes: list[str],
 ) -> Dataset:
     train, test = (
         ImageSet(tensors[f"{split}_images"], tensors[f"{split}_labels"], class_names)
@@ -183,15 +189,22 @@ def _dataset(
         else None
         for split in ("train", "test")
     )
-    return Dataset(str(root), train, test, skipped=tuple(skipped))
+    return Dataset(str(root), train, test, skipped=tuple(skipped), notes=tuple(notes))
 
 
 def _decode_all(
     root: Path, tree: Tree, layout: Layout, image_size: int, skip_bad: bool, reporter: Reporter
 ) -> Dataset:
+    cropped: set[str] = set()
+
     def attempt(path: str) -> np.ndarray | Exception:
         try:
-            return decode(tree.read(path), image_size)
+            content = tree.read(path)
+            pixels = decode(content, image_size)
+            with open_image(content) as image:
+                if image.width != image.height:
+                    cropped.add(path)
+            return pixels
         except Exception as error:
             return error
 
@@ -222,7 +235,9 @@ def _decode_all(
     if grey:
         for name in (name for name in tensors if name.endswith("_images")):
             tensors[name] = tensors[name][:, :1].contiguous()
-    return _dataset(root, tensors, layout.class_names, skipped)
+    count = f"{len(cropped):,} images are not square"
+    notes = [f"{count}: the middle of each is used"] if cropped else []
+    return _dataset(root, tensors, layout.class_names, skipped, notes)
 
 
 def _room(root: Path, count: int, size: int) -> np.ndarray:

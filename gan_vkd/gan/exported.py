@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from gan_vkd.config.sizes import SIZES, generator_sides
 from gan_vkd.data.images import to_uint8
 from gan_vkd.data.subsets import proportional_counts
 from gan_vkd.device import to_float64
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.latents import latents, whole_number
-from gan_vkd.gan.networks.biggan import Generator, flat_widths
+from gan_vkd.gan.networks.biggan import Generator
 from gan_vkd.randomness import generator
 from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 
@@ -263,7 +264,7 @@ def _check_header(shape: dict, names: list, counts: list) -> None:
         raise ValueError("another number of class names than of classes")
     if shape.get("image_channels", 3) not in (1, 3):  # earlier versions wrote none: three
         raise ValueError(f"images of {shape['image_channels']} channels")
-    if shape["image_size"] not in (16, 32, 64):
+    if shape["image_size"] not in SIZES:
         raise ValueError(f"images of {shape['image_size']} pixels")
-    if len(shape["widths"]) != len(flat_widths(shape["image_size"])):
+    if len(shape["widths"]) != len(generator_sides(shape["image_size"])):
         raise ValueError("widths that don't fit its image size")
