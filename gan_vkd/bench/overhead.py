@@ -19,7 +19,7 @@ from gan_vkd.distill.methods.vkd import VkDLoss
 from gan_vkd.distill.teachers import load_teacher
 from gan_vkd.distill.view import TeacherView
 from gan_vkd.gan.task import GanTask
-from gan_vkd.progress import QUIET, Reporter
+from gan_vkd.progress import Reporter
 
 STUDENT = "deit_small_patch16_224"
 TEACHERS = ("resnet50", "regnety_160")
@@ -201,7 +201,7 @@ def _lab_task(device: torch.device) -> GanTask:
     precision = resolve_precision(recipe.training.precision, device)
     training = recipe.training.model_copy(update={"precision": precision})
     recipe = recipe.model_copy(update={"training": training})
-    images = load_dataset("digits", image_size=32, data_root=None, skip_bad=False, reporter=QUIET)
+    images = load_dataset("digits", image_size=32, channels=3)
     data = split_training(images, 0.1, "balanced", 0)
     teacher = load_teacher(recipe.teacher.spec).to(device)
     view = TeacherView(teacher, data.train, device, recipe.teacher.precision)

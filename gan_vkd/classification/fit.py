@@ -161,7 +161,12 @@ def fit_file(
         The held-out accuracy (0 to 1), None where nothing could be held out.
     """
     dataset = load_dataset(
-        spec, image_size=image_size, data_root=data_root, skip_bad=skip_bad, reporter=reporter
+        spec,
+        image_size=image_size,
+        data_root=data_root,
+        skip_bad=skip_bad,
+        channels=3,
+        reporter=reporter,
     )
     data = split_training(dataset, 1.0, "balanced", settings.seed)
     start = time.monotonic()

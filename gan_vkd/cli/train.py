@@ -39,6 +39,7 @@ from gan_vkd.terminal import printable
 @click.command()
 @click.option("--dataset", help="digits, cifar10, cifar100, or a folder, zip or tar of images.")
 @click.option("--subset", type=float, help="Share of the training images, 0 < F <= 1.")
+@click.option("--size", type=int, help="Pixels of a side: a multiple of 16, to 256.  [preset's]")
 @data_root_option
 @skip_bad_option
 @preset_option
@@ -148,6 +149,7 @@ def _flag_layer(flags: dict[str, Any]) -> dict:
     fields = {
         "dataset": ("data", "dataset"),
         "subset": ("data", "subset"),
+        "size": ("data", "image_size"),
         "data_root": ("data", "data_root"),
         "skip_bad": ("data", "skip_bad"),
         "augment": ("data", "augment"),

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, LOSSES, TERMS, Registry
+from gan_vkd.config.sizes import SIZES, discriminator_sides, generator_sides, widths
 
 LARGEST = 2**31
 
@@ -46,7 +47,16 @@ class DataSettings(Group):
     validation: float = Field(
         0.0, ge=0, le=0.5, description="share of the subset set aside to choose a checkpoint by"
     )
-    image_size: Literal[16, 32, 64] = Field(32, description="side of the square images, pixels")
+    image_size: int = Field(
+        32,
+        ge=SIZES.start,
+        le=SIZES[-1],
+        multiple_of=SIZES.step,
+        description="side of the square images, pixels, a multiple of 16",
+    )
+    channels: Literal[1, 3] | None = Field(
+        None, description="of an image, 1 or 3; null: 1 where all images are grey, else 3"
+    )
     augment: str = Field(
         "translation,cutout",
         description="DiffAugment's policies, comma-separated (gan-vkd methods), or none",
@@ -79,12 +89,13 @@ class GanSettings(Group):
 
     channels: Count = Field(64, description="unit of the networks' width (ch)")
     z_dim: Count = Field(128, description="latent dimension")
-    generator_widths: Widths | None = Field(
+    generator_widths: Widths | Literal["narrow"] | None = Field(
         None,
-        description="multiples of channels, first map and each block; null: BigGAN's flat shape",
+        description="multiples of channels, first map and each block; null: BigGAN's flat shape; "
+        "narrow: where a pixel is dear",
     )
-    discriminator_widths: Widths | None = Field(
-        None, description="multiples of channels, one a block; null: BigGAN's flat shape"
+    discriminator_widths: Widths | Literal["narrow"] | None = Field(
+        None, description="multiples of channels, one a block; null and narrow: as in the generator"
     )
     generator_spectral_norm: bool = Field(True, description="spectral norm in G (D has it always)")
     loss: str = Field("hinge", description="adversarial loss (gan-vkd methods)")
@@ -208,12 +219,20 @@ class Recipe(Group):
 
     @model_validator(mode="after")
     def _widths_fit(self) -> "Recipe":
-        blocks = self.data.image_size.bit_length() - 2  # 3, 4, 5 for 16, 32, 64 pixels
-        for name in ("generator_widths", "discriminator_widths"):
-            widths = getattr(self.gan, name)
-            if widths is not None and len(widths) != blocks:
+        """Checked against the image's size; `narrow` becomes numbers."""
+        size, narrow = self.data.image_size, {}
+        for name, sides in (
+            ("generator_widths", generator_sides(size)),
+            ("discriminator_widths", discriminator_sides(size)),
+        ):
+            given = getattr(self.gan, name)
+            if given == "narrow":
+                narrow[name] = widths(sides, given)
+            elif given is not None and len(given) != len(sides):
                 raise ValueError(
-                    f"gan.{name}: {self.data.image_size} pixels take {blocks} of them, "
-                    f"got {list(widths)}"
+                    f"gan.{name}: {size} pixels take {len(sides)} of them, got {list(given)}: "
+                    "give as many, or null or narrow, which follow from the size"
                 )
-        return self
+        if not narrow:
+            return self
+        return self.model_copy(update={"gan": self.gan.model_copy(update=narrow)})

@@ -207,13 +207,15 @@ def dump(recipe: Recipe) -> str:
 def read_config(run: Path) -> Recipe:
     """The recipe that a run was started with.
 
+    Runs of versions without `data.channels` had three of them, whatever the images.
+
     Raises:
         GanVkdError: no such run, or a damaged config.
     """
     path = run / "config.yaml"
     if not path.is_file():
         raise GanVkdError(f"{run}: not a run directory (no config.yaml in it)")
-    return resolve([(str(path), file_layer(path))])
+    return resolve([(str(path), merge({"data": {"channels": 3}}, file_layer(path)))])
 
 
 def continued(run: Path, layers: list[tuple[str, dict]]) -> Recipe:

@@ -42,7 +42,7 @@ def flip_coins(batch_size: int, step: int, seed: int) -> torch.Tensor:
 
 
 def mirror(images: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
-    """Mirror left and right the images ([B, 3, H, W], any type) whose coin (bool [B]) is True."""
+    """Mirror left and right the images ([B, C, H, W], any type) whose coin (bool [B]) is True."""
     return torch.where(coins.to(images.device)[:, None, None, None], images.flip(-1), images)
 
 

@@ -35,7 +35,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def to_square(image: Image.Image, size: int) -> np.ndarray:
-    """RGB image → uint8 [size, size, 3]: the central square, resized (bicubic, anti-aliased)."""
+    """The central square, resized (bicubic, anti-aliased).
+
+    Returns:
+        uint8 [size, size, 3], or [size, size] of an image in mode L.
+    """
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), RESAMPLING)
     return np.asarray(image)
@@ -50,6 +54,11 @@ def decode(content: bytes, size: int) -> np.ndarray:
     """
     with open_image(content) as image:
         return to_square(to_rgb(image), size)
+
+
+def is_grey(pixels: np.ndarray) -> bool:
+    """Whether the three channels of uint8 [H, W, 3] are equal."""
+    return bool((pixels == pixels[..., :1]).all())
 
 
 def open_image(content: bytes) -> Image.Image:

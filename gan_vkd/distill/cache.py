@@ -16,9 +16,9 @@ class FeatureCache:
     for before: a run with a cold cache equals one with a warm cache.
 
     Args:
-        teacher: images [B, 3, S, S], -1 to 1, on `device` → features [B, dim].
+        teacher: images [B, C, S, S], -1 to 1, on `device` → features [B, dim].
         dim: the feature dimension.
-        images: uint8 [N, 3, H, W], there or on the CPU.
+        images: uint8 [N, C, H, W], there or on the CPU.
         device: where features are kept and handed out.
     """
 

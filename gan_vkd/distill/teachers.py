@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gan_vkd.data.images import rgb
 from gan_vkd.distill.backbones import (
     Backbone,
     file_backbone,
@@ -62,7 +63,7 @@ class Teacher(nn.Module):
         return self
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images [B, 3, S, S], -1 to 1 → pooled features [B, dim], fp32, no gradient."""
+        """Images [B, C, S, S], -1 to 1 → pooled features [B, dim], fp32, no gradient."""
         return self.features(images)["pooled"]
 
     def features(
@@ -71,7 +72,8 @@ class Teacher(nn.Module):
         """What the network makes of images, at several places in one pass.
 
         Args:
-            images: [B, 3, S, S], -1 to 1.
+            images: [B, C, S, S], -1 to 1, of any size; C = 3, or 1 for grey, which the network
+                sees as three equal channels.
             taps: `pooled` [B, dim]; `map` [B, C, H, W], the last feature map before pooling;
                 `tokens` [B, T, d], a transformer's last, without class and register tokens; or the
                 path of a submodule of `network.model`, such as `blocks.3`.
@@ -99,8 +101,8 @@ class Teacher(nn.Module):
         return {tap: found[tap] for tap in taps}
 
     def _prepared(self, images: torch.Tensor) -> torch.Tensor:
-        """Images of any size, -1 to 1 → of the size and values that the network was trained on."""
-        images = images.float()
+        """Images as in `features` → of the size and values that the network was trained on."""
+        images = rgb(images.float())
         size = (self.image_size, self.image_size)
         if images.shape[-2:] != size:
             images = F.interpolate(images, size, mode="bicubic", antialias=True)

@@ -30,7 +30,7 @@ class TeacherView:
         return FeatureCache(self.see, self.teacher.dim, images.images, self.device)
 
     def see(self, images: torch.Tensor) -> torch.Tensor:
-        """Images [B, 3, S, S], -1 to 1 → the teacher's features [B, dt]; no gradient."""
+        """Images [B, C, S, S], -1 to 1 → the teacher's features [B, dt]; no gradient."""
         with autocast(self.device, self.precision):
             return self.teacher(images)
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from gan_vkd import __version__
 from gan_vkd.cache import mark_used, prune
-from gan_vkd.data.images import to_float
+from gan_vkd.data.images import rgb, to_float
 from gan_vkd.distill.small_resnet import load_classifier
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.content import content_sha256
@@ -169,7 +169,7 @@ def _sha256(path: Path) -> str:
 
 
 def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Reporter) -> Features:
-    """The features of uint8 images [N, 3, H, W], from the cache where they were computed before.
+    """The features of uint8 images [N, C, H, W], from the cache where they were computed before.
 
     The key is all that features depend on: the content of the images, the extractor's weights, the
     kind of device, the precision of its products, and the versions of the libraries. A damaged
@@ -240,11 +240,11 @@ def _float32_precision() -> list[str | bool]:
 def run_extractor(
     extractor: Extractor, images: torch.Tensor, what: str, reporter: Reporter
 ) -> Features:
-    """The features of uint8 images [N, 3, H, W], without the cache."""
+    """The features of uint8 images [N, C, H, W], without the cache."""
     parts = images.split(BATCH)
     features, logits = [], []
     for part in reporter.track(parts, f"{extractor.name} on {what}", len(parts)):
-        found, scores = extractor.run(part)
+        found, scores = extractor.run(rgb(part))
         features.append(found.float().cpu())
         if scores is not None:
             logits.append(scores.float().cpu())

@@ -114,6 +114,7 @@ def case_of_run(
         image_size=generator.image_size,
         data_root=root,
         skip_bad=recipe.data.skip_bad,
+        channels=recipe.data.channels,
         reporter=reporter,
     )
     began = read_record(run) or Record(

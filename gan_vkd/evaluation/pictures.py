@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 
 from gan_vkd.data.grids import labelled_rows
+from gan_vkd.data.images import rgb
 
 
 def nearest_picture(copies: dict, judged: torch.Tensor, training: torch.Tensor) -> Image.Image:
@@ -11,13 +12,13 @@ def nearest_picture(copies: dict, judged: torch.Tensor, training: torch.Tensor) 
 
     Args:
         copies: what `copies_of_training` found.
-        judged: uint8 [N, 3, S, S].
-        training: uint8 [M, 3, S, S].
+        judged: uint8 [N, C, S, S].
+        training: uint8 [M, C, S, S].
     """
     names, rows = [], []
     for space in ("features", "pixels"):
         closest = copies[space]["closest"]
         names += [f"nearest by {space}", "training images"]
-        rows += [judged[[pair["image"] for pair in closest]]]
-        rows += [training[[pair["training"] for pair in closest]]]
+        rows += [rgb(judged[[pair["image"] for pair in closest]])]
+        rows += [rgb(training[[pair["training"] for pair in closest]])]
     return labelled_rows(names, torch.cat(rows))

@@ -59,6 +59,11 @@ class RealImages:
     unseen: ImageSet | None
     unseen_origin: str
 
+    def rgb(self) -> "RealImages":
+        """The same with three channels; grey images as three equal ones."""
+        sets = {name: value for name, value in vars(self).items() if isinstance(value, ImageSet)}
+        return replace(self, **{name: images.rgb() for name, images in sets.items()})
+
 
 @dataclass(frozen=True)
 class _Side:
@@ -104,6 +109,7 @@ def evaluate(
     Raises:
         GanVkdError: fewer than k + 2 images on a side, or features that are not finite.
     """
+    judged, real = judged.rgb(), real.rgb()
     compared = min(len(judged), len(real.reference))
     require_enough(compared, nearest_k)
 

@@ -1,1 +1,1 @@
-"""BigGAN for 16, 32 and 64 pixels: networks, losses, terms, steps, the exported generator."""
+"""BigGAN for 16 to 256 pixels: networks, losses, terms, steps, the exported generator."""

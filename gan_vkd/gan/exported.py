@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from gan_vkd.config.sizes import SIZES, generator_sides
 from gan_vkd.data.images import to_uint8
 from gan_vkd.data.subsets import proportional_counts
 from gan_vkd.device import to_float64
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.latents import latents, whole_number
-from gan_vkd.gan.networks.biggan import Generator, flat_widths
+from gan_vkd.gan.networks.biggan import Generator
 from gan_vkd.randomness import generator
 from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 
@@ -110,7 +111,7 @@ class ExportedGenerator:
             batch_size: images drawn at once.
 
         Returns:
-            uint8 [count, 3, S, S], 0 to 255.
+            uint8 [count, C, S, S], 0 to 255; C = 3, or 1 for grey images.
 
         Raises:
             GanVkdError: a class it does not have, or one too many or too few; a count, seed or
@@ -135,15 +136,15 @@ class ExportedGenerator:
     def draw(
         self, latents: torch.Tensor, labels: torch.Tensor, batch_size: int = 64
     ) -> torch.Tensor:
-        """Float [N, z_dim] and int64 [N] → uint8 [N, 3, S, S] on the CPU."""
+        """Float [N, z_dim] and int64 [N] → uint8 [N, C, S, S] on the CPU."""
         device = next(self.network.parameters()).device
         parts = [
             to_uint8(self.network(latents[i].to(device), labels[i].to(device))).cpu()
             for i in torch.arange(len(labels)).split(batch_size)
             if len(i)  # no images are one empty part
         ]
-        size = self.image_size
-        return torch.cat([torch.empty(0, 3, size, size, dtype=torch.uint8), *parts])
+        shape = (0, self.network.shape["image_channels"], self.image_size, self.image_size)
+        return torch.cat([torch.empty(shape, dtype=torch.uint8), *parts])
 
 
 def export_generator(
@@ -261,7 +262,9 @@ def _check_header(shape: dict, names: list, counts: list) -> None:
         raise ValueError("class counts that are no counts")
     if not shape["num_classes"] == len(names) == len(counts):
         raise ValueError("another number of class names than of classes")
-    if shape["image_size"] not in (16, 32, 64):
+    if shape.get("image_channels", 3) not in (1, 3):  # earlier versions wrote none: three
+        raise ValueError(f"images of {shape['image_channels']} channels")
+    if shape["image_size"] not in SIZES:
         raise ValueError(f"images of {shape['image_size']} pixels")
-    if len(shape["widths"]) != len(flat_widths(shape["image_size"])):
+    if len(shape["widths"]) != len(generator_sides(shape["image_size"])):
         raise ValueError("widths that don't fit its image size")

@@ -21,7 +21,7 @@ class Game:
     """Who plays, and by which rules.
 
     Attributes:
-        generator: latents [B, z_dim], labels [B] → images [B, 3, S, S], -1 to 1.
+        generator: latents [B, z_dim], labels [B] → images [B, C, S, S], -1 to 1.
         discriminator: images, labels → (logits [B], h [B, ds]).
         adversarial: the adversarial loss: `discriminator(real, fake)` and `generator(fake)`.
         terms: what is added to D's loss, by name.
@@ -42,7 +42,7 @@ class Real:
     """Training images of one step.
 
     Attributes:
-        images: [B, 3, S, S], -1 to 1, mirrored where the draws say so.
+        images: [B, C, S, S], -1 to 1, mirrored where the draws say so.
         labels: int64 [B].
         teacher: the teacher's features [B, dt] of these images; None where no term reads them.
     """

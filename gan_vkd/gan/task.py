@@ -11,7 +11,7 @@ from torch import nn
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.registry import DISTILLATIONS, LOSSES, TERMS
 from gan_vkd.data.batches import mirror
-from gan_vkd.data.images import to_float
+from gan_vkd.data.images import ImageSet, to_float
 from gan_vkd.data.subsets import TrainingData
 from gan_vkd.device import autocast
 from gan_vkd.distill.view import TeacherView
@@ -91,7 +91,7 @@ class GanTask:
         # 1. The networks and the terms, a function of the seed.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(training.seed, "networks"))
-            networks = _networks(recipe, len(data.train.class_names))
+            networks = _networks(recipe, data.train)
             self.generator, self.discriminator = networks
             self.terms = nn.ModuleDict(self._make_terms())
         for network in networks:
@@ -264,9 +264,14 @@ class GanTask:
         return {"d": self.d_player, "g": self.g_player}
 
 
-def _networks(recipe: Recipe, num_classes: int) -> tuple[Generator, Discriminator]:
-    gan, size = recipe.gan, recipe.data.image_size
-    shape = {"num_classes": num_classes, "image_size": size, "channels": gan.channels}
+def _networks(recipe: Recipe, train: ImageSet) -> tuple[Generator, Discriminator]:
+    gan = recipe.gan
+    shape = {
+        "num_classes": len(train.class_names),
+        "image_size": recipe.data.image_size,
+        "channels": gan.channels,
+        "image_channels": train.channels,
+    }
     drawing = Generator(
         **shape,
         z_dim=gan.z_dim,
@@ -284,5 +289,5 @@ def _real(inputs: Mapping[str, torch.Tensor], turn: int, mirrored: torch.Tensor)
 
 
 def _spread(images: torch.Tensor) -> torch.Tensor:
-    """How unlike each other images [B, 3, S, S] are: each pixel's standard deviation, averaged."""
+    """How unlike each other images [B, C, S, S] are: each pixel's standard deviation, averaged."""
     return images.std(dim=0).mean()

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import torch
-from PIL import Image
 
+from gan_vkd.data.grids import to_pillow
 from gan_vkd.data.images import ImageSet
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import balanced_draw, split_training
@@ -59,11 +59,11 @@ def _write(images: ImageSet, folder: Path) -> None:
     for row, (pixels, label) in enumerate(zip(images.images, images.labels.tolist(), strict=True)):
         place = folder / images.class_names[label] / f"{row:06d}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(place)
+        to_pillow(pixels).save(place)
 
 
 def _check(folder: Path, expected: ImageSet, size: int) -> None:
-    found = load_dataset(str(folder), image_size=size).train
+    found = load_dataset(str(folder), image_size=size, channels=expected.channels).train
     same = found.class_names == expected.class_names and torch.equal(found.images, expected.images)
     if not (same and torch.equal(found.labels, expected.labels)):
         raise GanVkdError(

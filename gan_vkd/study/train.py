@@ -86,10 +86,15 @@ def train_unit(
 
 
 def _require_same(notes: Path, recipe: Recipe) -> None:
-    """A checkpoint of other settings is no part of this study."""
+    """A checkpoint of other settings is no part of this study.
+
+    Fields that an earlier version did not note had their defaults.
+    """
     there, wanted = json.loads(notes.read_text())["settings"], settings_of(recipe)
+    defaults = settings_of(Recipe())
     for group, fields in wanted.items():
-        if there.get(group) != fields:
+        known = {name: value for name, value in defaults[group].items() if name in fields}
+        if known | there.get(group, {}) != fields:
             raise GanVkdError(
                 f"{notes}: trained with other settings ({group}): use another --out, or remove it"
             )

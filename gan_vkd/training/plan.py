@@ -18,6 +18,7 @@ def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
     counts, size = data.train.counts, recipe.data.image_size
     fewest, most = int(counts.min()), int(counts.max())
     a_class = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    grey = ", grey" if data.train.channels == 1 else ""
     validation = data.validation
     kept = "" if validation is None else f", {len(validation):,} more to choose a checkpoint by"
     held_out = "" if data.held_out is None else f"{len(data.held_out):,} images, "
@@ -25,7 +26,7 @@ def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
     lines = [
         f"Data           {recipe.data.dataset}, subset {recipe.data.subset:g}: "
         f"{len(data.train):,} images, {len(counts)} classes, {a_class} a class, "
-        f"{size}x{size}{kept}",
+        f"{size}x{size}{grey}{kept}",
         f"Held out       {held_out}{data.held_out_origin}",
         f"Generator      {_millions(task.generator)} parameters",
         f"Discriminator  {_millions(task.discriminator)} parameters, "

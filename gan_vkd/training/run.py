@@ -9,7 +9,7 @@ import torch
 
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.layers import dump
-from gan_vkd.data.images import ImageSet
+from gan_vkd.data.images import Dataset, ImageSet
 from gan_vkd.data.record import FILE_NAME as RECORD_NAME
 from gan_vkd.data.record import (
     Record,
@@ -95,11 +95,12 @@ def run_training(
             image_size=settings.image_size,
             data_root=None if settings.data_root is None else Path(settings.data_root),
             skip_bad=settings.skip_bad,
+            channels=settings.channels,
             reporter=reporter,
         )
         if began is not None:
             dataset = in_order_of(dataset, began.class_names)
-        recipe = _settled(recipe, dataset.flippable, device)
+        recipe = _settled(recipe, dataset, device)
         seed = recipe.training.seed
         data = split_training(
             dataset, settings.subset, settings.subset_draw, seed, settings.validation
@@ -209,12 +210,13 @@ def _restore(task: GanTask, state: dict[str, torch.Tensor], run: Path) -> None:
         ) from None
 
 
-def _settled(recipe: Recipe, flippable: bool, device: torch.device) -> Recipe:
+def _settled(recipe: Recipe, dataset: Dataset, device: torch.device) -> Recipe:
     """The recipe with the choices that wait for the data and the device made."""
     precision = resolve_precision(recipe.training.precision, device)
+    data = {"flip": recipe.data.flip and dataset.flippable, "channels": dataset.train.channels}
     return recipe.model_copy(
         update={
-            "data": recipe.data.model_copy(update={"flip": recipe.data.flip and flippable}),
+            "data": recipe.data.model_copy(update=data),
             "training": recipe.training.model_copy(update={"precision": precision}),
         }
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from gan_vkd.data import folder
 from gan_vkd.data.folder import load_folder
@@ -233,3 +234,13 @@ def test_zip_members_are_never_written(tmp_path, make_folder):
     with pytest.raises(GanVkdError, match=r"\.\./\.\./escaped\.png leads out"):
         load(archive)
     assert not list(tmp_path.parents[1].rglob("escaped.png"))
+
+
+def test_images_that_are_not_square_are_cropped_and_counted(make_folder, capsys):
+    root = make_folder({"a": 3})
+    Image.new("RGB", (40, 20), "white").save(root / "a" / "wide.png")
+    for _ in range(2):  # decoded, then from the cache
+        dataset = load_dataset(str(root), image_size=16, reporter=Reporter())
+        said = capsys.readouterr().err
+        assert said.count("1 images are not square: the middle of each is used") == 1
+        assert len(dataset.train) == 4

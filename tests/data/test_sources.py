@@ -13,7 +13,7 @@ def test_digits_are_scikit_learns():
     from sklearn.datasets import load_digits
 
     dataset = load_dataset("digits", image_size=16)
-    assert dataset.train.images.shape == (1797, 3, 16, 16)
+    assert dataset.train.images.shape == (1797, 1, 16, 16)
     assert dataset.train.counts.sum() == 1797
     assert not dataset.flippable
     assert dataset.test is None

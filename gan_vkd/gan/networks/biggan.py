@@ -1,9 +1,9 @@
 """BigGAN's generator and discriminator for small images.
 
 With the default widths and 32 pixels they are the networks of the CIFAR recipe that
-BigGAN-PyTorch, DiffAugment, LeCam and KD-DLGAN share. 16 and 64 pixels follow the same family:
-the generator doubles a 4x4 map up to the image; the discriminator halves it down to 8x8 and
-adds two blocks there.
+BigGAN-PyTorch, DiffAugment, LeCam and KD-DLGAN share. Other sizes follow the same family: the
+generator doubles a small map up to the image; the discriminator halves it down to 8x8 or a little
+more and adds two blocks there (see `gan_vkd.config.sizes`).
 """
 
 from itertools import pairwise
@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gan_vkd.config.sizes import discriminator_sides, generator_sides
+from gan_vkd.config.sizes import widths as flat_widths
 from gan_vkd.gan.networks.layers import (
     ConditionalBatchNorm,
     DiscriminatorBlock,
@@ -19,20 +21,10 @@ from gan_vkd.gan.networks.layers import (
     initialise,
 )
 
-FIRST_SIDE = 4  # of the generator's first feature map
-LAST_SIDE = 8  # of the discriminator's last one
-
 
 def at_least_fp32(x: torch.Tensor) -> torch.Tensor:
     """The same numbers in fp32, or in float64 where they are."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def flat_widths(image_size: int) -> tuple[int, ...]:
-    """BigGAN's multipliers at this size: one for the generator's first map and one for each of
-    its blocks; or one for each of the discriminator's blocks, which are as many.
-    """
-    return (4,) * (image_size.bit_length() - 2)
 
 
 class Generator(nn.Module):
@@ -40,11 +32,12 @@ class Generator(nn.Module):
 
     Args:
         num_classes: classes it can draw.
-        image_size: 16, 32 or 64.
+        image_size: pixels, one of `gan_vkd.config.sizes.SIZES`.
         channels: the unit of width (ch).
         z_dim: latent dimension.
         widths: multipliers of `channels` for the first map and each block; default flat.
         spectral_norm: whether weights are spectrally normalised.
+        image_channels: of the images, 3 or, for grey ones, 1.
     """
 
     def __init__(
@@ -56,28 +49,32 @@ class Generator(nn.Module):
         z_dim: int,
         widths: tuple[int, ...] | None = None,
         spectral_norm: bool = True,
+        image_channels: int = 3,
     ):
         super().__init__()
-        widths = widths or flat_widths(image_size)
+        sides = generator_sides(image_size)
+        widths = widths or flat_widths(sides)
         self.shape = {
             "num_classes": num_classes,
             "image_size": image_size,
             "channels": channels,
             "z_dim": z_dim,
             "widths": list(widths),
+            "image_channels": image_channels,
         }
         sizes = [channels * width for width in widths]
-        self.linear = nn.Linear(z_dim, sizes[0] * FIRST_SIDE**2)
+        self.first_side = sides[0]
+        self.linear = nn.Linear(z_dim, sizes[0] * self.first_side**2)
         self.blocks = nn.ModuleList(
             GeneratorBlock(before, after, num_classes) for before, after in pairwise(sizes)
         )
         self.norm = nn.BatchNorm2d(sizes[-1])
-        self.to_rgb = nn.Conv2d(sizes[-1], 3, 3, padding=1)
+        self.to_rgb = nn.Conv2d(sizes[-1], image_channels, 3, padding=1)
         initialise(self, spectral_norm)
 
     def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Float [B, z_dim] and int64 [B] → images [B, 3, S, S], -1 to 1."""
-        x = self.linear(latents).view(len(latents), -1, FIRST_SIDE, FIRST_SIDE)
+        """Float [B, z_dim] and int64 [B] → images [B, C, S, S], -1 to 1."""
+        x = self.linear(latents).unflatten(1, (-1, self.first_side, self.first_side))
         x = x.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x, labels)
@@ -94,9 +91,10 @@ class Discriminator(nn.Module):
 
     Args:
         num_classes: classes it judges.
-        image_size: 16, 32 or 64.
+        image_size: pixels, one of `gan_vkd.config.sizes.SIZES`.
         channels: the unit of width (ch).
         widths: multipliers of `channels`, one a block; default flat.
+        image_channels: of the images, 3 or, for grey ones, 1.
     """
 
     def __init__(
@@ -106,11 +104,14 @@ class Discriminator(nn.Module):
         image_size: int,
         channels: int,
         widths: tuple[int, ...] | None = None,
+        image_channels: int = 3,
     ):
         super().__init__()
-        sizes = [3, *(channels * width for width in widths or flat_widths(image_size))]
+        sides = discriminator_sides(image_size)
+        widths = widths or flat_widths(sides)
+        sizes = [image_channels, *(channels * width for width in widths)]
         self.blocks = nn.ModuleList(
-            DiscriminatorBlock(before, after, first=i == 0, downsample=image_size >> i > LAST_SIDE)
+            DiscriminatorBlock(before, after, first=i == 0, downsample=i < len(sides) - 2)
             for i, (before, after) in enumerate(pairwise(sizes))
         )
         self.feature_dim = sizes[-1]
@@ -119,7 +120,7 @@ class Discriminator(nn.Module):
         initialise(self, spectral_norm=True)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Images [B, 3, S, S], -1 to 1 → h [B, feature_dim]: sums over the last map, fp32."""
+        """Images [B, C, S, S], -1 to 1 → h [B, feature_dim]: sums over the last map, fp32."""
         x = images.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x)

@@ -21,7 +21,7 @@ class Seen:
     Attributes:
         step: number of D's step since the run began.
         iteration: the iteration it belongs to.
-        real, fake: images [B, 3, S, S], -1 to 1, before augmentation; real ones mirrored or not.
+        real, fake: images [B, C, S, S], -1 to 1, before augmentation; real ones mirrored or not.
         logits_real, logits_fake: D's logits [B] of the augmented images.
         h_real, h_fake: D's features [B, ds] of them.
         h: both of one pass [2B, ds], real ones first, in the graph of everything below.
