@@ -35,6 +35,8 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import expanded
 from gan_vkd.terminal import printable
 
+PATHS = (("data", "data_root"), ("teacher", "weights"), ("training", "init"))  # fields
+
 
 @click.command()
 @click.option("--dataset", help="digits, cifar10, cifar100, or a folder, zip or tar of images.")
@@ -59,6 +61,11 @@ from gan_vkd.terminal import printable
     help="A term of gan-vkd methods; may be repeated. vkd comes with --teacher by itself.",
 )
 @click.option("--augment", help="none, or some of color,translation,cutout.")
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    help="A run, or a generator.safetensors, whose weights training starts from.",
+)
 @click.option("--iterations", type=int, help="Iterations in all.")
 @click.option("--seed", type=int, help="Of everything random.")
 @click.option("--deterministic", is_flag=True, help="The same bits every time, on a GPU too.")
@@ -160,6 +167,7 @@ def _flag_layer(flags: dict[str, Any]) -> dict:
         "projection": ("distill", "projection"),
         "normalise": ("distill", "normalise"),
         "iterations": ("training", "iterations"),
+        "init": ("training", "init"),
         "seed": ("training", "seed"),
         "deterministic": ("training", "deterministic"),
     }
@@ -182,7 +190,7 @@ def _absolute(layer: dict) -> dict:
         if not isinstance(value, str):
             return value
         place = expanded(value)
-        if (group, field) in (("data", "data_root"), ("teacher", "weights")):
+        if (group, field) in PATHS:
             return str(place.absolute())
         if (group, field) == ("data", "dataset") and value not in NAMES and place.exists():
             return str(place.absolute())

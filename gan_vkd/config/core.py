@@ -146,6 +146,9 @@ class TrainingSettings(Group):
         "auto", description="of the networks; auto: bf16 where the device has it, else fp32"
     )
     deterministic: bool = Field(False, description="the same bits every time, on a GPU too")
+    init: str | None = Field(
+        None, description="run or generator.safetensors to start from; null: random weights"
+    )
 
 
 class EvaluationSettings(Group):

@@ -34,6 +34,7 @@ from gan_vkd.gan.task import GanTask
 from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
 from gan_vkd.terminal import printable
+from gan_vkd.training.initial import read_initial, start_from
 from gan_vkd.training.judge import make_judge
 from gan_vkd.training.plan import plan, time_needed
 
@@ -79,11 +80,13 @@ def run_training(
         if resume and not dry_run:
             held.enter_context(RunDir(wanted).lock())
         # 1. Everything that can fail, before anything is written.
-        checkpoint = began = None
+        checkpoint = began = initial = None
         if resume:
             _refuse_moved(recipe, wanted)
             checkpoint = _newest_checkpoint(RunDir(wanted), recipe.training.iterations, reporter)
             began = _began_on(wanted, reporter)
+        if checkpoint is None and recipe.training.init is not None:
+            initial = read_initial(Path(recipe.training.init))
         settings, weights = recipe.data, recipe.teacher.weights
         teacher = load_teacher(
             recipe.teacher.spec,
@@ -119,9 +122,12 @@ def run_training(
 
         # 2. What is about to happen, and how long it will take.
         task = GanTask(recipe, data, view, device, judge=judge)
+        started = None if initial is None else start_from(task, initial)
         start = 0 if checkpoint is None else checkpoint[0]
         for line in plan(task, start, wanted):
             reporter.say(line)
+        if started is not None:
+            reporter.say(started)
         reporter.say(time_needed(GanTask(recipe, data, view, device), start))
         if dry_run:
             return Result(None, None)

@@ -102,7 +102,7 @@ def test_going_back_removes_what_comes_again_and_what_dead_writers_left(three):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A task after two iterations, and the run with a checkpoint of the first."""
-    data = split_training(load_dataset("digits", image_size=16), 0.1, "balanced", 0)
+    data = split_training(load_dataset("digits", image_size=16, channels=3), 0.1, "balanced", 0)
     sets = ("training.batch_size=4", "training.precision=fp32", "training.iterations=1")
     sets += ("training.d_steps=1", "training.log_every=1")
 

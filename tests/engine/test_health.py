@@ -18,7 +18,7 @@ from gan_vkd.progress import QUIET
 
 @pytest.fixture(scope="module")
 def data():
-    return split_training(load_dataset("digits", image_size=16), 0.1, "balanced", 0)
+    return split_training(load_dataset("digits", image_size=16, channels=3), 0.1, "balanced", 0)
 
 
 @pytest.fixture

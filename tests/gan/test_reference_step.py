@@ -124,7 +124,7 @@ def relative_errors(name: str, how: str, dim: int) -> dict[str, float]:
         sets += [f"distill.projection={name}", f"distill.normalise={how}"]
     sets.append(f"distill.weight={LAMBDA}")
     recipe = resolve([("preset", preset_layer("tiny")), ("sets", set_layer(tuple(sets)))])
-    data = split_training(load_dataset("digits", image_size=16), 0.2, "balanced", 0)
+    data = split_training(load_dataset("digits", image_size=16, channels=3), 0.2, "balanced", 0)
     teacher = None if name == "none" else FixedTeacher(dim)
     view = teacher and TeacherView(teacher, data.train, CPU, "fp32")
     task = GanTask(recipe, data, view, CPU)

@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def data():
-    return split_training(load_dataset("digits", image_size=16), 0.2, "balanced", 0)
+    return split_training(load_dataset("digits", image_size=16, channels=3), 0.2, "balanced", 0)
 
 
 @pytest.fixture(scope="module")
