@@ -64,6 +64,13 @@ class DataSettings(Group):
     flip: bool = Field(True, description="mirror training images; off for digits whatever it says")
     skip_bad: bool = Field(False, description="leave unreadable images out, and count them")
 
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _a_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # true equals 1
+            raise ValueError("1, 3 or null")
+        return value
+
     @field_validator("augment")
     @classmethod
     def _known_policies(cls, value: str) -> str:

@@ -45,7 +45,7 @@ def test_all_arms_of_a_seed_come_before_the_next_seed():
     assert [str(unit) for unit in units[:4]] == [
         *("cifar10/none/0", "cifar10/whiten/0", "cifar10/none/1", "cifar10/whiten/1"),
     ]
-    assert len(units) == 2 * 2 * 3
+    assert len(units) == 2 * 2 * 5
 
 
 def test_an_arms_settings_lie_over_the_common_ones_and_the_preset():
