@@ -1,5 +1,7 @@
 """Every evaluator that ships sees damage: its metrics get worse step by step."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 import torchvision.transforms.functional as vision
@@ -65,5 +67,6 @@ def test_frechet_distance_and_recall_get_worse_step_by_step(halves, evaluator, d
         recalls.append(compute_prdc(real, fake, 5)["recall"])
     assert distances == sorted(distances), (distances, recalls)
     assert distances[3] > 1.5 * distances[0]
-    assert recalls == sorted(recalls, reverse=True), (distances, recalls)
+    # Two standard errors of a recall of 500 images: a small hole or tint does not show in it.
+    assert all(after < before + 0.04 for before, after in pairwise(recalls)), recalls
     assert recalls[3] < recalls[0] - 0.05
