@@ -211,7 +211,7 @@ def test_bad_image_folders(refused, gan_vkd, make_folder, tmp_path, monkeypatch)
     flags = ["--dataset", broken, "--skip-bad", "--iterations", "1", "--teacher", "none"]
     result = gan_vkd("train", "--preset", "tiny", *flags)
     assert result.exit_code == 0, result.output
-    assert "Left out 1 unreadable" in result.stderr
+    assert "left out 1 unreadable" in result.stderr
 
 
 def test_two_images_are_enough(gan_vkd, make_folder, tmp_path):
