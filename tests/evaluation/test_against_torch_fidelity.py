@@ -6,6 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_vkd.evaluation import metrics
+
 COUNT = 16
 
 
@@ -37,9 +39,10 @@ def folders(shared_data, tmp_path):
     return tmp_path / "judged", tmp_path / "reference"
 
 
-def test_fid_is_and_kid(gan_vkd, folders, inception_weights):
+def test_fid_is_and_kid(gan_vkd, folders, inception_weights, monkeypatch):
     from torch_fidelity import calculate_metrics
 
+    monkeypatch.setattr(metrics, "INCEPTION_FEWEST", 1)  # few images keep this test short
     judged, reference = folders
     theirs = calculate_metrics(
         input1=str(judged),
