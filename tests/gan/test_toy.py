@@ -70,7 +70,7 @@ def learn(iterations: int) -> tuple[float, float]:
 
 
 def passes(figures: tuple[float, float]) -> bool:
-    """After so few iterations fidelity is .32 to .96 over seeds and roundings; by chance it is .25."""
+    """Fidelity is .32 to .96 here, over seeds and roundings; by chance it is .25."""
     fidelity, coverage = figures
     return fidelity > 0.27 and coverage > 0.05
 
