@@ -10,15 +10,11 @@ from torch import nn
 
 from gan_vkd.bench.measure import interleaved, peak_bytes, standing_bytes
 from gan_vkd.bench.table import machine, markdown
+from gan_vkd.bench.training import make_task
 from gan_vkd.config.layers import preset_layer, resolve
-from gan_vkd.data.sources import load_dataset
-from gan_vkd.data.subsets import split_training
 from gan_vkd.device import autocast, resolve_precision
 from gan_vkd.distill.methods.comparisons import CrdLoss, IckdLoss, RkdLoss, VidLoss
 from gan_vkd.distill.methods.vkd import VkDLoss
-from gan_vkd.distill.teachers import load_teacher
-from gan_vkd.distill.view import TeacherView
-from gan_vkd.gan.task import GanTask
 from gan_vkd.progress import Reporter
 
 STUDENT = "deit_small_patch16_224"
@@ -155,7 +151,9 @@ def _shares(
     device: torch.device,
     reporter: Reporter,
 ) -> str:
-    task = _lab_task(device)
+    lab = resolve([("lab", preset_layer("lab"))])
+    precision = resolve_precision(lab.training.precision, device)
+    task = make_task(lab, lab.training.batch_size, precision, device, taught=True)
     training, often = task.recipe.training, 1 / task.recipe.distill.generated_every
     vkd = VkDLoss(classifier.student_dim, classifier.teacher_dim)
     gan = (task.terms["vkd"].loss, training.batch_size, task.view.teacher.dim, device)
@@ -189,23 +187,6 @@ def _shares(
 
 def _share(name: str, alone: float, step: float) -> list[str]:
     return [name, f"{alone * 1e3:.3g}", f"{step * 1e3:.4g}", f"{alone / step:.2%}"]
-
-
-def _lab_task(device: torch.device) -> GanTask:
-    """Preset lab on a tenth of the digits: any images of its size cost the same."""
-    layers = [
-        ("lab", preset_layer("lab")),
-        ("bench", {"data": {"dataset": "digits", "subset": 0.1, "flip": False}}),
-    ]
-    recipe = resolve(layers)
-    precision = resolve_precision(recipe.training.precision, device)
-    training = recipe.training.model_copy(update={"precision": precision})
-    recipe = recipe.model_copy(update={"training": training})
-    images = load_dataset("digits", image_size=32, channels=3)
-    data = split_training(images, 0.1, "balanced", 0)
-    teacher = load_teacher(recipe.teacher.spec).to(device)
-    view = TeacherView(teacher, data.train, device, recipe.teacher.precision)
-    return GanTask(recipe, data, view, device)
 
 
 def _alone(

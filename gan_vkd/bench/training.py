@@ -9,7 +9,7 @@ from gan_vkd.bench.measure import interleaved, peak_bytes, timed
 from gan_vkd.bench.operations import device_rate, multiplications_of, operations_of
 from gan_vkd.bench.table import machine, markdown
 from gan_vkd.config.core import Recipe
-from gan_vkd.data.images import ImageSet
+from gan_vkd.data.images import ImageSet, to_float
 from gan_vkd.data.subsets import TrainingData
 from gan_vkd.device import resolve_precision
 from gan_vkd.distill.teachers import load_teacher
@@ -194,7 +194,7 @@ def _part_calls(task: GanTask) -> dict[str, tuple[Callable[[], object], float]]:
     drawn = task.draws.of_iteration(0)
     inputs = {**to_device(drawn, device), **task._shown(drawn)}
     of_d, of_g = task.draws.by_step(inputs)[0], task.draws.by_step(inputs)[-1]
-    real = inputs["images"][0].float() / 127.5 - 1
+    real = to_float(inputs["images"][0])
     labels = torch.cat([inputs["real labels"][0], of_d.labels])
 
     def moved() -> None:
