@@ -98,7 +98,7 @@ MUTANTS = [
     Mutant("D is probed in train mode", PROBES, "    module.eval()\n", "    module.train()\n"),
     Mutant("overfitting has the wrong sign", PROBES, 'values["logit_train"] - values["logit_held_out"]', 'values["logit_held_out"] - values["logit_train"]'),
     Mutant("the networks do not depend on the seed", TASK, 'seed_for(training.seed, "networks")', 'seed_for(0, "networks")'),
-    Mutant("spread of real over generated images", TASK, "_spread(seen.fake) / _spread(seen.real)", "_spread(seen.real) / _spread(seen.fake)"),
+    Mutant("spread of real over generated images", TASK, "self._spread(seen.fake) / self._spread(seen.real)", "self._spread(seen.real) / self._spread(seen.fake)"),
     Mutant("an old export is handed out after loading", TASK, '        """Restore what `state_dict` gave; training goes on with the same bits."""\n        self._exported = None', '        """Restore what `state_dict` gave; training goes on with the same bits."""'),
     # The players
     Mutant("gradients pile up", PLAYERS, "self.optimiser.zero_grad()", "pass"),
