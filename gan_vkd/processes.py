@@ -42,22 +42,14 @@ def leading() -> bool:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[None]:
-    """Among the processes that torchrun started, each of which comes here; of one, nothing.
-
-    Args:
-        device: a GPU of its own, or the CPU.
+def joined() -> Iterator[None]:
+    """Among the processes that torchrun started, each of which comes here.
 
     Raises:
         GanVkdError: the others can't be reached.
         EndedElsewhere: another process is lost, and a third has said so.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield
-        return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         store, own, count = next(dist.rendezvous("env://", timeout=TIMEOUT))
         dist.init_process_group(backend, store=store, rank=own, world_size=count, timeout=TIMEOUT)
@@ -168,42 +160,47 @@ def failing_together() -> Iterator[None]:
     raise error
 
 
-def on_first(function: Callable[..., object], *arguments: object) -> None:
-    """Process 0 calls it while the others wait; what it raises ends all."""
+def on_first(function: Callable[..., T], *arguments: object) -> T | None:
+    """Process 0 calls it while the others, which get None, wait; what it raises ends all."""
     with failing_together():
-        if leading():
-            function(*arguments)
+        return function(*arguments) if leading() else None
 
 
-def in_turns(function: Callable[[], T]) -> T:
+def in_turns(function: Callable[..., T], *arguments: object, **named: object) -> T:
     """First one process a machine calls it, then the others: what it downloads is there for them.
 
     Its result is each process's own; what it raises ends all.
     """
     if size() == 1:
-        return function()
+        return function(*arguments, **named)
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     for turn in (True, False):
         with failing_together():
             if first == turn:
-                result = function()
+                result = function(*arguments, **named)
     return result
 
 
-def require_same(what: str, value: object) -> None:
+def require_same(what: str, find: Callable[..., object], *arguments: object) -> None:
     """Refuse to go on where processes differ.
 
     Args:
         what: is compared, in words for the error.
-        value: that of this process; one with a plain repr.
+        find: gives it, for these arguments; called only where there are several processes.
 
     Raises:
         GanVkdError: names the first process that differs from process 0.
     """
-    ours = told(value)
+    if size() == 1:
+        return
+    ours = find(*arguments)
+    first = told(ours)
     with failing_together():
-        if value != ours:
-            raise GanVkdError(f"process {rank()} of {size()} differs from process 0 in {what}")
+        if ours != first:
+            raise GanVkdError(
+                f"process {rank()} of {size()} differs from process 0 in {what}: all need the "
+                "same files and software, and processors of one kind"
+            )
 
 
 def digest(state: Mapping[str, torch.Tensor]) -> str:
