@@ -6,6 +6,7 @@ NCCL, on CPUs over gloo; what the host alone decides goes over gloo in both case
 
 import hashlib
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -58,8 +59,9 @@ def joined() -> Iterator[None]:
         raise GanVkdError(f"torchrun: the processes can't reach each other ({reason})") from None
     try:
         yield
-    except LostProcess as error:
-        if _said_before(store):
+    except BaseException as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's: the error is to be said first
+        if isinstance(error, LostProcess) and _said_before(store):
             raise EndedElsewhere(str(error)) from None
         raise
     dist.destroy_process_group()  # after an error others may not answer any more
@@ -215,6 +217,10 @@ def digest(state: Mapping[str, torch.Tensor]) -> str:
 def _run(collective: Callable[..., object], *arguments: Any, **named: Any) -> None:
     try:
         collective(*arguments, **named)
-    except RuntimeError as error:  # the connection is closed, or nobody answered in time
-        reason = " ".join(str(error).split())[:200]
-        raise LostProcess(f"another process has ended, or does not answer ({reason})") from None
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        if "closed by peer" in text or "reset by peer" in text:
+            text = "it has ended"
+        elif "imed out" in text:
+            text = f"no answer in {TIMEOUT.total_seconds() / 60:g} minutes"
+        raise LostProcess(f"another of the {size()} processes is lost ({text[:200]})") from None
