@@ -1,13 +1,13 @@
 """Two and three processes against one with the same batch: all weights, all buffers, the log."""
 
-import socket
 from pathlib import Path
 
+import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from fixed_teacher import FixedTeacher
+from several import several
 
+from gan_vkd import processes
 from gan_vkd.config.layers import preset_layer, resolve, set_layer
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import split_training
@@ -15,7 +15,6 @@ from gan_vkd.distill import cache
 from gan_vkd.distill.view import TeacherView
 from gan_vkd.gan import task as task_module
 from gan_vkd.gan.task import GanTask
-from gan_vkd.processes import digest
 from gan_vkd.progress import QUIET
 
 CPU = torch.device("cpu")
@@ -25,24 +24,31 @@ BASE += ("gan.channels=4", "gan.generator_spectral_norm=true", "training.ema_sta
 BASE += ("data.augment=color,translation,cutout", "distill.generated_every=2")
 LECAM = ("terms.lecam={start: 20}", "distill.weight=null", "distill.ratio=0.5")
 
-SETTINGS = {
-    "whiten": LECAM,
-    "whiten-dataset": ("distill.normalise=whiten-dataset", "distill.shuffled=true"),
-    "smooth-l1": ("distill.distance=smooth-l1", "distill.normalise=layernorm"),
+# In 2 processes of 4 images, in 3 of 2, 3 and 3.
+WHITEN = {"whiten, λ that follows, lecam": LECAM}
+OTHERS = {
+    "whiten-dataset": (
+        "distill.normalise=whiten-dataset",
+        "distill.distance=smooth-l1",
+        "distill.shuffled=true",
+    ),
     "svd": ("distill.projection=svd", "distill.normalise=none"),
 }
-MORE = {
-    "plain": None,
+GRID = {
+    **WHITEN,
+    **OTHERS,
+    "no teacher": None,
+    "layernorm": ("distill.distance=smooth-l1", "distill.normalise=layernorm", *LECAM),
     "whiten-iterative": ("distill.normalise=whiten-iterative",),
-    "ridge": ("distill.ridge=0.1", "training.d_steps=3"),
+    "ridge, three steps of D": ("distill.ridge=0.1", "training.d_steps=3"),
     "exp": ("distill.projection=orthogonal-exp", "distill.normalise=whiten-dataset"),
     "linear": ("distill.projection=linear", "distill.normalise=none", *LECAM),
     "frozen": ("distill.projection=orthogonal-frozen",),
-    "one more than shares": ("training.batch_size=13", *LECAM),
+    "thirteen images": ("training.batch_size=13", *LECAM),
 }
 
 
-def to_double(images: torch.Tensor) -> torch.Tensor:
+def in_float64(images: torch.Tensor) -> torch.Tensor:
     return images.double() / 127.5 - 1
 
 
@@ -59,25 +65,15 @@ def train(settings: tuple[str, ...] | None) -> dict[str, torch.Tensor]:
     return state | {f"log.{name}": torch.tensor(value) for name, value in log.items()}
 
 
-def worker(rank: int, size: int, port: int, grid: dict, kind: torch.dtype, out: str) -> None:
-    torch.set_num_threads(1)
+def work(grid: dict, kind: torch.dtype, out: str) -> None:
     torch.set_default_dtype(kind)
     if kind == torch.float64:
-        task_module.to_float = cache.to_float = to_double
-    if size > 1:
-        place = f"tcp://127.0.0.1:{port}"
-        dist.init_process_group("gloo", init_method=place, rank=rank, world_size=size)
-    ended = {name: train(settings) for name, settings in grid.items()}
-    same = {name: digest(state) for name, state in ended.items()}
-    torch.save((ended, same), f"{out}/{size}-{rank}.pt")
-    if size > 1:
-        dist.destroy_process_group()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        task_module.to_float = cache.to_float = in_float64
+    for name, settings in grid.items():
+        ended = train(settings)
+        processes.require_same(name, processes.digest, ended)  # the same bits in all of them
+        if processes.leading():
+            torch.save(ended, f"{out}/{name}-{processes.size()}.pt")
 
 
 def difference(state: dict, expected: dict, part: str) -> float:
@@ -88,24 +84,31 @@ def difference(state: dict, expected: dict, part: str) -> float:
     return (missed / sum(b.square().sum() for _, b in pairs)).sqrt().item()
 
 
-def differences(folder: Path, grid: dict, kind: torch.dtype, sizes: tuple[int, ...]) -> dict:
-    """By number of processes and setting: the greatest over weights, the average and buffers."""
-    ended = {}
-    for size in (1, *sizes):
-        mp.spawn(worker, (size, free_port(), grid, kind, str(folder)), nprocs=size)
-        files = [torch.load(folder / f"{size}-{rank}.pt") for rank in range(size)]
-        assert all(hashes == files[0][1] for _, hashes in files)  # the same bits in all of them
-        ended[size] = files[0][0]
+def differences(folder: Path, grid: dict, kind: torch.dtype, size: int) -> dict[tuple, float]:
+    """By setting and part of the state or value of the log."""
+    several(size, work, grid, kind, str(folder))
     found = {}
-    for size in sizes:
-        for name in grid:
-            state, expected = ended[size][name], ended[1][name]
-            assert state.keys() == expected.keys()
-            parts = {".".join(key.split(".")[:2]) for key in expected}
-            found[size, name] = {part: difference(state, expected, part) for part in parts}
+    for name in grid:
+        state, expected = (torch.load(folder / f"{name}-{count}.pt") for count in (size, 1))
+        assert state.keys() == expected.keys()
+        for part in {".".join(key.split(".")[:2]) for key in expected}:
+            found[name, part] = difference(state, expected, part)
     return found
 
 
-def test_float64(tmp_path):
-    found = differences(tmp_path, SETTINGS, torch.float64, (2, 3))
-    print(found)
+def test_two_and_three_processes_train_like_one(tmp_path):
+    several(1, work, WHITEN | OTHERS, torch.float64, str(tmp_path))
+    found = differences(tmp_path, WHITEN, torch.float64, 2)
+    found |= differences(tmp_path, OTHERS, torch.float64, 3)
+    print(max(found.items(), key=lambda item: item[1]))
+    assert {key: value for key, value in found.items() if not value <= 1e-6} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "bound"), [(torch.float64, 1e-6), (torch.float32, 1e-3)])
+def test_every_setting_trains_like_one_process(kind, bound, tmp_path):
+    several(1, work, GRID, kind, str(tmp_path))
+    for size in (2, 3):
+        found = differences(tmp_path, GRID, kind, size)
+        print(kind, size, sorted(found.items(), key=lambda item: -item[1])[:12])
+        assert {key: value for key, value in found.items() if not value <= bound} == {}

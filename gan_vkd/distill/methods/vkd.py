@@ -8,8 +8,8 @@ from torch import nn
 
 from gan_vkd.distill.full_precision import at_least_float32
 from gan_vkd.distill.normalise import NORMALISATIONS, Centre, Whiten, WhitenDataset
-from gan_vkd.distill.whole_batch import global_mean, global_rows
 from gan_vkd.distill.projections import PROJECTIONS, SvdProjection
+from gan_vkd.distill.whole_batch import global_mean, global_rows
 
 T = TypeVar("T")
 
