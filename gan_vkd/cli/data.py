@@ -21,10 +21,10 @@ def data() -> None:
 def describe_data(spec: str, data_root: Path | None, skip_bad: bool, quiet: bool) -> None:
     """What a data set holds, how it was read, and what of it is not used.
 
-    SPEC is digits, cifar10, cifar100, or a folder, zip, .tar or .tar.gz of images: train/<class>/*
-    with test/<class>/* (or val, validation, dev; in any case), <class>/*, or images alone, which
-    are one class. Labels may stand in dataset.json (NVlabs'), labels.csv or metadata.csv (columns
-    file and label). All the rules: docs/layouts.md.
+    SPEC is digits, cifar10, cifar100, an .npz or .npy of images, or a folder, zip, .tar or .tar.gz
+    of them: train/<class>/* with test/<class>/* (or val, validation, dev; in any case),
+    <class>/*, or images alone, which are one class. Labels may stand in dataset.json (NVlabs'),
+    labels.csv or metadata.csv (columns file and label). All the rules: docs/layouts.md.
     """
     _, reporter = begin(quiet=quiet)
     from gan_vkd.data.sources import describe, read_dataset

@@ -65,8 +65,8 @@ def evaluate(
 ) -> None:
     """FID, IS, KID, precision, recall, density and coverage of a run, or of a folder of images.
 
-    TARGET is a run directory (default the newest), or a folder, zip, .npz or .npy of images
-    (uint8 [N, H, W, 3] or [N, 3, H, W]); so may be the reference's SPEC.
+    TARGET is a run directory (default: the newest), or a folder, zip, tar, .npz or .npy of images.
+    The reference's SPEC may be any of these files too.
     """
     if compare:
         judging = {each.name for each in context.command.params} - {"compare", "json_file", "quiet"}

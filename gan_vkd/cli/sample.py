@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Write single images to this folder, or all to this .npz.",
+    help="Write single images to this folder, or all of them to this .npz or .npy.",
 )
 @click.option("--num", type=click.IntRange(min=1), help="Images in all, with --out.  [64]")
 @click.option("--classes", help='Names, or numbers, as in 3,7,apple,"a, b"; default all.')

@@ -16,8 +16,8 @@ SPLITS = {
     "validation": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing", "evaluation", "eval"),
 }
-_SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
-_WORD = re.compile("|".join(sorted(_SPLIT_OF, key=len, reverse=True)))
+SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
+_WORD = re.compile("|".join(sorted(SPLIT_OF, key=len, reverse=True)))
 ONE_CLASS = "images"
 
 
@@ -176,7 +176,7 @@ def _split_names(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         if match := _WORD.search(name.lower()):
             around = name.lower()[: match.start()], name.lower()[match.end() :]
-            alike[around][name] = _SPLIT_OF[match[0]]
+            alike[around][name] = SPLIT_OF[match[0]]
     plain = alike.pop(("", ""), {})
     sets = [found for found in alike.values() if {"train"} < set(found.values())]
     return plain or (sets[0] if sets else {})

@@ -1,4 +1,4 @@
-"""Data set specs: `digits`, `cifar10`, `cifar100`, or a path to a folder or archive of images."""
+"""Data set specs: `digits`, `cifar10`, `cifar100`, or a path to images: folder, archive, arrays."""
 
 import contextlib
 import difflib
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gan_vkd.data.arrays import is_array_file, load_arrays
 from gan_vkd.data.decode import to_square
 from gan_vkd.data.folder import load_folder
 from gan_vkd.data.images import Dataset, ImageSet, in_channels
@@ -37,7 +38,8 @@ def load_dataset(
     """Load every split of a data set into memory, and say what of it is not used.
 
     Args:
-        spec: `digits`, `cifar10`, `cifar100`, or the path of a folder, zip or tar of images.
+        spec: `digits`, `cifar10`, `cifar100`, or the path of a folder, zip, tar, .npz or .npy of
+            images.
         image_size: side of the square images, pixels.
         data_root: where named data sets are looked for; default the user's cache folder.
         skip_bad: leave unreadable files out, and count them, in place of refusing.
@@ -79,9 +81,9 @@ def read_dataset(
     if not path.exists():
         close = difflib.get_close_matches(spec, NAMES, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "known names: " + ", ".join(NAMES)
-        raise GanVkdError(
-            f"--dataset {spec}: no such folder, zip or tar, and no known name; {hint}"
-        )
+        raise GanVkdError(f"--dataset {spec}: no such folder or file, and no known name; {hint}")
+    if is_array_file(path):
+        return replace(load_arrays(path, image_size), name=spec)
     return load_folder(path, image_size, skip_bad=skip_bad, reporter=reporter)
 
 

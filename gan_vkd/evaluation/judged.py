@@ -14,7 +14,7 @@ from gan_vkd.data.sources import NAMES, load_dataset
 from gan_vkd.data.subsets import split_training
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.features import Extractor
-from gan_vkd.evaluation.given import ARRAYS, Files, load_arrays, load_given
+from gan_vkd.evaluation.given import Files, load_given
 from gan_vkd.evaluation.metrics import require_enough
 from gan_vkd.evaluation.protocol import RealImages, cut
 from gan_vkd.gan.exported import load_generator
@@ -241,10 +241,6 @@ def _load_reference(
 ) -> tuple[Dataset, str]:
     """`SPEC[:train|test]` → the data set and the split's name."""
     spec, split = _spec_and_split(text)
-    path = expanded(spec)
-    if path.suffix in ARRAYS and path.is_file():
-        images = load_arrays(path, image_size)
-        return Dataset(spec, images, None), split
     try:
         dataset = load_dataset(spec, image_size=image_size, data_root=data_root, reporter=reporter)
     except GanVkdError as error:  # train's flag takes the same

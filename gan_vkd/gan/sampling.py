@@ -135,12 +135,13 @@ def _write(
     numbers: list[int],
     reporter: Reporter,
 ) -> None:
-    """Write images as `out/<class name>/<number>.png`, or as one file where `out` ends in .npz.
+    """Write images as `out/<class name>/<number>.png`, or as one file: `out` ends in .npz or .npy.
 
-    Where a folder can't be called as its class is, `out/class_names.json` says what it holds. The
-    file has `images` (uint8 [N, S, S, 3]), `labels` (int64 [N]) and `class_names`.
+    Where a folder can't be called as its class is, `out/class_names.json` says what it holds. A
+    .npz has `images` (uint8 [N, S, S, 3]), `labels` (int64 [N]) and `class_names`; a .npy is the
+    images alone. Grey images have three equal channels there, as other tools expect.
     """
-    packed = out.suffix == ".npz"
+    packed = out.suffix in (".npz", ".npy")
     if out.exists() and (packed or not out.is_dir() or any(out.iterdir())):
         raise GanVkdError(f"--out {out}: already holds something: choose a new name")
     folders, names = _folder_names(generator.class_names), generator.class_names
@@ -161,13 +162,12 @@ def _write(
                     bar.advance()
         renamed = {folders[i]: names[i] for i in labels.unique().tolist() if folders[i] != names[i]}
         if packed:
+            others = {"labels": labels.numpy(), "class_names": np.array(names)}
             with replacing(out) as temporary, temporary.open("wb") as file:
-                arrays = {
-                    "images": images,
-                    "labels": labels.numpy(),
-                    "class_names": np.array(names),
-                }
-                np.savez(file, **arrays)
+                if out.suffix == ".npz":
+                    np.savez(file, images=images, **others)
+                else:
+                    np.save(file, images)
         elif renamed:
             with replacing(out / CLASS_NAMES) as temporary:
                 temporary.write_text(json.dumps(renamed, indent=2) + "\n")

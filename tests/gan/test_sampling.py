@@ -200,6 +200,10 @@ def test_samples_in_one_file(gan_vkd, refused, digits_run, tmp_path):
     assert found["labels"].tolist() == load_generator(digits_run).labels(25).tolist()
     assert found["class_names"].tolist() == list("0123456789")
     assert "already holds something" in refused("sample", digits_run, "--out", out)
+    alone = tmp_path / "x.npy"
+    assert gan_vkd("sample", digits_run, "--out", alone, "--num", 25, "--quiet").exit_code == 0
+    assert np.array_equal(np.load(alone), found["images"])
+    assert "already holds something" in refused("sample", digits_run, "--out", alone)
 
 
 def test_of_many_classes_a_hundred_are_drawn():  # CASES 37
