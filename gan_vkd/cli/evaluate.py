@@ -13,7 +13,20 @@ from gan_vkd.terminal import printable
 
 @click.command("eval")
 @click.argument("target", required=False, type=click.Path(path_type=Path))
-@click.option("--reference", help="train, test or subset of the run's data; or SPEC[:train|test].")
+@click.option(
+    "--reference",
+    help="train, test or subset of the run's data, SPEC[:train|test], or a file of --save-stats.",
+)
+@click.option(
+    "--save-stats",
+    type=click.Path(path_type=Path),
+    help="Write the reference's statistics to this .npz, for --reference.",
+)
+@click.option(
+    "--moments-only",
+    is_flag=True,
+    help="With --save-stats: mean and covariance without features, enough for FID and IS.",
+)
 @click.option("--num", type=click.IntRange(min=2), help="Images judged.  [5000]")
 @click.option("--nearest-k", type=click.IntRange(min=1), help="k of neighbourhoods.  [5]")
 @click.option("--json", "json_file", help="Write the figures here too; - for standard output.")
@@ -49,6 +62,8 @@ def evaluate(
     context: click.Context,
     target: Path | None,
     reference: str | None,
+    save_stats: Path | None,
+    moments_only: bool,
     num: int | None,
     nearest_k: int | None,
     json_file: str | None,
@@ -73,6 +88,10 @@ def evaluate(
         _refuse(context, judging, "--compare judges nothing")
         _compare(*compare, json_file, quiet)
         return
+    if moments_only and save_stats is None:
+        raise click.UsageError("--moments-only goes with --save-stats")
+    if save_stats is not None and save_stats.suffix != ".npz":
+        raise click.UsageError(f"--save-stats {save_stats}: the name must end in .npz")
     target = target or newest(quiet)
     picked, reporter = begin(device, quiet)
 
@@ -80,6 +99,7 @@ def evaluate(
     from gan_vkd.evaluation.features import load_extractor
     from gan_vkd.evaluation.findings import sentences
     from gan_vkd.evaluation.pictures import nearest_picture
+    from gan_vkd.evaluation.reference import Reference, save_statistics
     from gan_vkd.evaluation.table import metrics_table
     from gan_vkd.paths import replacing
 
@@ -112,8 +132,15 @@ def evaluate(
             settings=EvaluationSettings(**given),
             size=size,
             data_root=data_root,
+            extractor=loaded,
             reporter=reporter,
         )
+    if save_stats is not None:
+        if isinstance(case.real.reference, Reference):
+            raise click.UsageError("--save-stats: the reference is statistics already: drop it")
+        measured = protocol.as_reference(case.real, loaded, reporter)
+        save_statistics(measured, save_stats, with_features=not moments_only)
+        reporter.say(f"The reference's statistics are written to {save_stats}")
     result = protocol.evaluate(
         case.judged,
         case.real,
@@ -122,18 +149,22 @@ def evaluate(
         nearest_k=case.nearest_k,
         reporter=reporter,
     )
-    picture = nearest_picture(result["copies"], case.judged.images, case.real.training.images)
+    picture = None
+    if result["copies"] is not None:
+        picture = nearest_picture(result["copies"], case.judged.images, case.real.training.images)
     text = _as_text(result)
     _show(metrics_table(result), sentences(result), text, json_file, quiet)
     places = [judged.result_path(target, result)] if of_run else []
     if json_file not in (None, "-"):
         places.append(Path(json_file))
     for place in places:
-        with replacing(place.with_suffix(".nearest.png")) as temporary:
-            picture.save(temporary, "PNG")
+        if picture is not None:
+            with replacing(place.with_suffix(".nearest.png")) as temporary:
+                picture.save(temporary, "PNG")
         with replacing(place) as temporary:
             temporary.write_text(text)
-        reporter.say(f"Written to {place}, with the nearest training images as .nearest.png")
+        beside = "" if picture is None else ", with the nearest training images as .nearest.png"
+        reporter.say(f"Written to {place}{beside}")
 
 
 def _compare(first: Path, second: Path, json_file: str | None, quiet: bool) -> None:

@@ -12,6 +12,7 @@ from gan_vkd.terminal import printable
 
 if TYPE_CHECKING:
     from gan_vkd.gan.exported import ExportedGenerator
+    from gan_vkd.progress import Reporter
 
 
 @click.command()
@@ -20,13 +21,19 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Write single images to this folder, or all of them to this .npz or .npy.",
+    help="Write single images to this folder, all of them to this .npz or .npy, or a walk's .gif.",
 )
 @click.option("--num", type=click.IntRange(min=1), help="Images in all, with --out.  [64]")
 @click.option("--classes", help='Names, or numbers, as in 3,7,apple,"a, b"; default all.')
 @click.option("--columns", type=click.IntRange(1, 1000), help="Images a row.  [10]")
 @click.option("--truncation", type=click.FloatRange(min=0, min_open=True), help="Such as 0.8.")
 @click.option("--interpolate", is_flag=True, help="Each row walks from one latent to another.")
+@click.option(
+    "--walk",
+    type=click.Choice(["latents", "classes"]),
+    help="A GIF that loops through latents, or through classes.",
+)
+@click.option("--frames", type=click.IntRange(1, 1000), help="From each to the next.  [12]")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the latents.  [0]")
 @click.option("--seeds", help="One image a seed, of each class, as in 3,17.")
 @click.option(
@@ -46,20 +53,31 @@ def sample(
     columns: int | None,
     truncation: float | None,
     interpolate: bool,
+    walk: str | None,
+    frames: int | None,
     seed: int | None,
     seeds: str | None,
     latents_file: Path | None,
     device: str,
     quiet: bool,
 ) -> None:
-    """Draw images: a grid with a row a class, or single images with --out.
+    """Draw images: a grid with one row per class, single images with --out, or a walk with --walk.
 
     RUN is a run directory or a generator.safetensors; default the newest run.
     """
     given = {"--grid": grid, "--interpolate": interpolate or None, "--columns": columns}
     given |= {"--seed": seed, "--num": num, "--truncation": truncation, "--seeds": seeds}
+    given |= {"--latents": latents_file}
     given = [flag for flag, value in given.items() if value is not None]
-    if out is not None:
+    if walk is not None:
+        _exclude("--walk", given, "--grid", "--interpolate", "--num", "--seeds", "--latents")
+        if out is not None and out.suffix.lower() != ".gif":
+            raise click.UsageError(f"--out {out}: a walk's name must end in .gif")
+        if out is not None and out.exists():
+            raise GanVkdError(f"--out {out}: already exists: choose a new name")
+    elif frames is not None:
+        raise click.UsageError("--frames goes with --walk")
+    elif out is not None:
         _exclude("--out", given, "--grid", "--interpolate", "--columns")
     for flag, value in (("--seeds", seeds), ("--latents", latents_file)):
         if value is not None:
@@ -84,6 +102,12 @@ def sample(
     elif latents_file is not None:
         z = read_latents(latents_file, z_dim)
     options = {"classes": chosen, "seed": seed, "truncation": truncation}
+    if walk is not None:
+        out = out or _beside(run, "walk.gif")
+        options |= {"columns": columns or 6, "frames": frames or 12}
+        _write_walk(generator, walk, out, options, reporter)
+        click.echo(printable(str(out)))
+        return
     if out is not None:
         if z is not None:
             sampling.write_latents(generator, out, z, classes=chosen, reporter=reporter)
@@ -99,12 +123,31 @@ def sample(
     else:
         draw = sampling.interpolation_grid if interpolate else sampling.class_grid
         picture = draw(generator, columns=columns or 10, **options)
-    name = "walk" if interpolate else "grid"
-    place = run / "samples" / f"{name}.png" if run.is_dir() else run.with_name(f"{name}.png")
-    grid = grid or place
+    grid = grid or _beside(run, "walk.png" if interpolate else "grid.png")
     with replacing(grid) as temporary:
         picture.save(temporary, kind, quality=95)
     click.echo(printable(str(grid)))
+
+
+def _beside(run: Path, name: str) -> Path:
+    """Where a picture goes by default: a run's samples, or a generator's folder."""
+    return run / "samples" / name if run.is_dir() else run.with_name(name)
+
+
+def _write_walk(
+    generator: "ExportedGenerator", kind: str, out: Path, options: dict, reporter: "Reporter"
+) -> None:
+    from gan_vkd.gan.sampling import shown_classes
+    from gan_vkd.gan.walks import MOST_CLASSES, STATIONS, class_walk, latent_walk, write_gif
+
+    classes = options.pop("classes")
+    if classes is None:
+        classes = shown_classes(generator, options["seed"], MOST_CLASSES)
+        if len(classes) < (known := len(generator.class_names)):
+            reporter.say(f"{len(classes)} of {known:,} classes, drawn by --seed")
+    draw, legs = (latent_walk, STATIONS) if kind == "latents" else (class_walk, len(classes))
+    frames = draw(generator, classes, **options)
+    write_gif(frames, legs * options["frames"], out, reporter)
 
 
 def _picture_format(place: Path | None) -> str:

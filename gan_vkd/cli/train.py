@@ -39,7 +39,9 @@ PATHS = (("data", "data_root"), ("teacher", "weights"), ("training", "init"))  #
 
 
 @click.command()
-@click.option("--dataset", help="digits, cifar10, cifar100, or a folder, zip, tar or .npz of images.")
+@click.option(
+    "--dataset", help="digits, cifar10, cifar100, or a folder, archive or .npz of images."
+)
 @click.option("--subset", type=float, help="Share of the training images, 0 < F <= 1.")
 @click.option("--size", type=int, help="Pixels of a side: a multiple of 16, to 256.  [preset's]")
 @data_root_option

@@ -47,6 +47,10 @@ class DataSettings(Group):
     validation: float = Field(
         0.0, ge=0, le=0.5, description="share of the subset set aside to choose a checkpoint by"
     )
+    balance: Literal["none", "classes"] = Field(
+        "none",
+        description="none: a class is drawn as often as it has images; classes: all equally often",
+    )
     image_size: int = Field(
         32,
         ge=SIZES.start,

@@ -49,15 +49,16 @@ def array_size(path: Path) -> tuple[int, int]:
     return _read(path)[0]["train"].pixels.shape[1:3]
 
 
-def load_arrays(path: Path, size: int | None) -> Dataset:
+def load_arrays(path: Path, size: int | None, *, all_classes: bool = False) -> Dataset:
     """The images of a .npy or .npz, as `gan-vkd sample`, MedMNIST, Keras and others write them.
 
     Images are uint8 [N, H, W], [N, H, W, C] or [N, C, H, W] with C = 1 or 3. They have one channel
-    where all of them are grey. Classes without a training image are left out.
+    where all of them are grey.
 
     Args:
         path: the file.
         size: the side to bring images to, pixels; None where they are squares.
+        all_classes: keep classes that have a name and no training image; else they are left out.
 
     Raises:
         GanVkdError: something else in it.
@@ -70,7 +71,7 @@ def load_arrays(path: Path, size: int | None) -> Dataset:
     if "test" in splits and (unused := splits.pop("validation", None)):
         notes.append(f"{len(unused.pixels):,} validation images are not used")
     splits = {"test" if name == "validation" else name: part for name, part in splits.items()}
-    labels, names = _numbered(path, splits, names, notes)
+    labels, names = _numbered(path, splits, names, all_classes, notes)
     coloured = any(p.pixels.shape[-1] == 3 and not is_grey(p.pixels) for p in splits.values())
     sets = {
         name: ImageSet(_squares(part.pixels, size or height, coloured), labels[name], names)
@@ -99,6 +100,11 @@ def _read(path: Path) -> tuple[dict[str, Split], np.ndarray | None]:
         pixels = _images(array)
         if pixels is not None:
             splits[split] = Split(pixels, _labels(path, found["labels"].get(split), len(pixels)))
+    if not splits and {"mu", "sigma"} <= arrays.keys():
+        raise GanVkdError(
+            f"{path}: holds statistics, not images; gan-vkd eval --reference takes those that its "
+            "--save-stats wrote, which name their extractor"
+        )
     if not splits or len(splits) < len(found["images"]):
         raise GanVkdError(
             f"{path}: holds no array, or several, of uint8 [N, H, W], [N, H, W, C] or "
@@ -156,30 +162,38 @@ def _labels(path: Path, labels: np.ndarray | None, count: int) -> np.ndarray | N
 
 
 def _numbered(
-    path: Path, splits: dict[str, Split], names: np.ndarray | None, notes: list[str]
+    path: Path,
+    splits: dict[str, Split],
+    names: np.ndarray | None,
+    all_classes: bool,
+    notes: list[str],
 ) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """Labels as indices into the classes that the training images have, and those classes."""
+    """Labels as indices into the classes, and these classes."""
     given = {name: part.labels for name, part in splits.items() if part.labels is not None}
     if not given:
         zeros = {name: torch.zeros(len(p.pixels), dtype=torch.int64) for name, p in splits.items()}
         return zeros, (ONE_CLASS,)
-    there = np.unique(given["train"])
+    kept = np.unique(given["train"])
     highest = max(int(labels.max()) for labels in given.values())
     if names is not None and (names.ndim != 1 or highest >= len(names)):
-        raise GanVkdError(f"{path}: its labels are no integers from 0 to its class names' last")
-    if names is not None and len(there) < len(names):
-        notes.append(f"classes without a training image are left out: {len(names) - len(there):,}")
+        raise GanVkdError(f"{path}: its labels are no integers from 0 to the last class name's")
+    if names is not None and all_classes:
+        kept = np.arange(len(names))
+    elif names is not None and len(kept) < len(names):
+        empty = len(names) - len(kept)
+        notes.append(f"classes without a training image are left out: {empty:,}")
     for name, labels in given.items():
-        unknown = np.setdiff1d(labels, there)
+        unknown = np.setdiff1d(labels, kept)
         if len(unknown):
             raise GanVkdError(
-                f"{path}: class {unknown[0]} of the {name} split has no training image"
+                f"{path}: class {unknown[0]} of the {name} split has no training image: add some, "
+                "or remove its images"
             )
     numbers = {
-        name: torch.from_numpy(np.searchsorted(there, labels).astype(np.int64))
+        name: torch.from_numpy(np.searchsorted(kept, labels).astype(np.int64))
         for name, labels in given.items()
     }
-    called = there if names is None else names[there]
+    called = kept if names is None else names[kept]
     return numbers, tuple(str(name) for name in called.tolist())
 
 

@@ -9,6 +9,7 @@ from gan_vkd.data.images import ImageSet
 from gan_vkd.evaluation.chance import Pool, q_values
 from gan_vkd.evaluation.neighbours import Neighbourhoods, neighbourhoods
 from gan_vkd.evaluation.prdc import expected_coverage, prdc_per_image
+from gan_vkd.evaluation.reference import Reference
 from gan_vkd.randomness import generator, seed_for
 
 
@@ -41,7 +42,7 @@ class ClassFigures:
     variety_q: float | None = None
 
 
-def same_classes(judged: ImageSet, reference: ImageSet) -> torch.Tensor | None:
+def same_classes(judged: ImageSet, reference: Reference) -> torch.Tensor | None:
     """The judged images' labels as the reference numbers them, int64 [N].
 
     None where they have classes that the reference has not, or none at all.
@@ -52,7 +53,7 @@ def same_classes(judged: ImageSet, reference: ImageSet) -> torch.Tensor | None:
     return torch.tensor([number[name] for name in judged.class_names])[judged.labels]
 
 
-def asked_for(judged: ImageSet, reference: ImageSet) -> list[bool]:
+def asked_for(judged: ImageSet, reference: Reference) -> list[bool]:
     """For each of the reference's classes whether its absence is a fault.
 
     It is none of a class that was not to have an image: one that a generator has but was not asked

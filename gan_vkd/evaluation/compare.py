@@ -11,7 +11,7 @@ from gan_vkd.evaluation.metrics import Metric, as_json
 # What two results may differ in and still be compared.
 OWN = ("judged", "run", "checkpoint", "latent_seed", "training", "training_count", "versions")
 OWN += ("extractor_is_the_teacher", "unseen", "unseen_count", "held_out", "reference", "intervals")
-OWN += ("judged_compression", "reference_compression")
+OWN += ("judged_compression", "reference_compression", "class_proportions")
 
 INTERVALS = "95 %, of the sampling of images against this reference, not of the training seed"
 INDEPENDENT = "samples taken as independent"

@@ -68,7 +68,7 @@ def load_given(target: Path, size: int | None, reporter: Reporter) -> ImageSet:
         GanVkdError: no such images, or without `size` images of several sizes.
     """
     if is_array_file(target):
-        return load_arrays(target, size).train
+        return load_arrays(target, size, all_classes=True).train
     side = size or common_size(target)
     if size is not None and (own := Files.of(str(target)).size) != size:
         reporter.say(

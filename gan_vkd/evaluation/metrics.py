@@ -51,15 +51,16 @@ def require_enough(fewest: int, nearest_k: int, where: str = "") -> None:
         )
 
 
-def frechet_metric(judged: torch.Tensor, reference: torch.Tensor) -> Metric:
+def frechet_metric(judged: torch.Tensor, reference: Gaussian) -> Metric:
     """The Fréchet distance, which is FID on Inception features.
 
     Args:
         judged: features [N, d].
-        reference: features [M, d], taken as they are: the interval is for fresh judged images.
+        reference: the Gaussian of the real images, taken as it is: the interval is for fresh
+            judged images.
     """
     ours = judged.numpy()
-    gaussians = Gaussian.of_features(ours), Gaussian.of_features(reference.numpy())
+    gaussians = Gaussian.of_features(ours), reference
     distance, transport = frechet_and_transport(*gaussians)
     return _metric(distance, frechet_standard_error(ours, *gaussians, transport))
 

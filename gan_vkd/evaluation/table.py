@@ -24,11 +24,12 @@ NAMES = {
 
 def headline(protocol: dict) -> str:
     """What was compared with what."""
+    count = protocol["prdc_count"]
+    neighbours = f"k = {protocol['nearest_k']}, neighbours among {count:,} of each"
     return (
         f"{protocol['judged_count']:,} images of {protocol['image_size']}x{protocol['image_size']} "
         f"pixels against {protocol['reference']} "
-        f"({protocol['reference_count']:,}), k = {protocol['nearest_k']}, neighbours among "
-        f"{protocol['prdc_count']:,} of each"
+        f"({protocol['reference_count']:,}){f', {neighbours}' if count else ''}"
     )
 
 

@@ -36,14 +36,19 @@ class ExportedGenerator:
     Attributes:
         network: in eval mode, without spectral norm.
         class_names: one a class.
-        class_counts: training images of each class; samples follow these proportions.
-        card: where it comes from: dataset, iteration.
+        class_counts: training images of each class.
+        card: where it comes from: dataset, iteration, `data.balance`.
     """
 
     network: Generator
     class_names: tuple[str, ...]
     class_counts: torch.Tensor
     card: dict[str, str]
+
+    @property
+    def balanced(self) -> bool:
+        """Whether it was trained on all classes equally often (`data.balance`)."""
+        return self.card.get("balance") == "classes"
 
     @property
     def image_size(self) -> int:
@@ -55,12 +60,21 @@ class ExportedGenerator:
         self.network.to(device)
         return self
 
-    def labels(self, count: int, seed: int = 0) -> torch.Tensor:
-        """int64 [count], ascending, in the training data's proportions.
+    def labels(
+        self, count: int, seed: int = 0, proportions: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """int64 [count], ascending, in the proportions of training.
 
-        Where they are fewer than the classes, which classes get one is drawn by `seed`.
+        These are the training data's, or, of a generator that is `balanced`, equal ones.
+
+        Args:
+            count: number of labels.
+            seed: draws which classes get one, where there are fewer labels than classes.
+            proportions: others, int64 [classes].
         """
-        shares = proportional_counts(self.class_counts, count, seed)
+        if proportions is None:
+            proportions = shares_of(self.class_counts, self.card)
+        shares = proportional_counts(proportions, count, seed)
         return torch.arange(len(shares)).repeat_interleave(shares)
 
     def class_indices(self, classes: int | str | Iterable[int | str]) -> list[int]:
@@ -105,7 +119,7 @@ class ExportedGenerator:
         Args:
             count: number of images.
             classes: one class for all, or one an image, by name or number (see
-                `class_indices`); None for the data's proportions.
+                `class_indices`); None for the proportions of training, see `labels`.
             seed: of the latents.
             truncation: see `latents`.
             batch_size: images drawn at once.
@@ -136,7 +150,10 @@ class ExportedGenerator:
     def draw(
         self, latents: torch.Tensor, labels: torch.Tensor, batch_size: int = 64
     ) -> torch.Tensor:
-        """Float [N, z_dim] and int64 [N] → uint8 [N, C, S, S] on the CPU."""
+        """Latents float [N, z_dim] and labels → uint8 [N, C, S, S] on the CPU.
+
+        Labels are int64 [N], or float [N, classes]: each class's share in a mixed embedding.
+        """
         device = next(self.network.parameters()).device
         parts = [
             to_uint8(self.network(latents[i].to(device), labels[i].to(device))).cpu()
@@ -166,8 +183,13 @@ def export_generator(
         card: kept in the file's header.
     """
     network = fold_spectral_norm(average)
-    estimate_statistics(network, class_counts)
+    estimate_statistics(network, shares_of(class_counts, card))
     return ExportedGenerator(network, class_names, class_counts.cpu(), card)
+
+
+def shares_of(class_counts: torch.Tensor, card: dict[str, str]) -> torch.Tensor:
+    """How often classes are drawn, int64 [classes]: equally often where training was balanced."""
+    return torch.ones_like(class_counts) if card.get("balance") == "classes" else class_counts
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from PIL import Image
 from gan_vkd.data.grids import labelled_rows, to_pillow
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.exported import ExportedGenerator
-from gan_vkd.gan.latents import latents
+from gan_vkd.gan.latents import great_circle, latents
 from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
 from gan_vkd.randomness import generator as draws_of
@@ -59,11 +59,7 @@ def interpolation_grid(
     z_dim = generator.network.shape["z_dim"]
     ends = latents(range(2 * len(classes)), z_dim, seed, truncation).view(-1, 2, z_dim)
     steps = torch.linspace(0, 1, columns)[None, :, None]
-    start, end = ends[:, :1], ends[:, 1:]
-    cosine = torch.nn.functional.cosine_similarity(start, end, dim=-1)[..., None]
-    angle = cosine.clamp(-1 + 1e-6, 1 - 1e-6).acos()
-    walk = ((1 - steps) * angle).sin() * start + (steps * angle).sin() * end
-    walk = (walk / angle.sin()).flatten(0, 1)
+    walk = great_circle(ends[:, :1], ends[:, 1:], steps).flatten(0, 1)
     images = generator.draw(walk, torch.tensor(classes).repeat_interleave(columns))
     return labelled_rows([generator.class_names[label] for label in classes], images)
 
@@ -175,11 +171,11 @@ def _write(
         raise GanVkdError(f"--out {out}: can't be written ({error})") from None
 
 
-def shown_classes(generator: ExportedGenerator, seed: int) -> list[int]:
-    """The classes of a grid that names none: all, or 100 of them, drawn by `seed`, ascending."""
+def shown_classes(generator: ExportedGenerator, seed: int, most: int = MOST_ROWS) -> list[int]:
+    """The classes of a picture that names none: all, or `most` drawn by `seed`, ascending."""
     known = len(generator.class_names)
     order = torch.randperm(known, generator=draws_of(seed, "rows"))
-    return sorted(order[:MOST_ROWS].tolist()) if known > MOST_ROWS else list(range(known))
+    return sorted(order[:most].tolist()) if known > most else list(range(known))
 
 
 def _rows(

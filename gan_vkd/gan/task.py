@@ -123,6 +123,7 @@ class GanTask:
             flip=recipe.data.flip,
             augmentation=augmentation,
             seed=training.seed,
+            balanced=recipe.data.balance == "classes",
         )
         static = all(term.static for term in self.terms.values())
         self.replay = Replay(self._compute, device, enabled=device.type == "cuda" and static)
@@ -229,13 +230,14 @@ class GanTask:
         """The averaged generator as it is handed out; made once an iteration."""
         if self._exported is None or self._exported[0] != iteration:
             train = self.data.train
-            card = {"dataset": self.recipe.data.dataset, "iteration": str(iteration)}
+            data = self.recipe.data
+            card = {"dataset": data.dataset, "iteration": str(iteration), "balance": data.balance}
             made = export_generator(self.average, train.class_names, train.counts, card)
             self._exported = (iteration, made)
         return self._exported[1]
 
     def picture(self, iteration: int) -> Image.Image:
-        """A grid of samples, a row a class."""
+        """A grid of samples, one row per class; of more than 100 classes always the same 100."""
         return class_grid(self.exported(iteration), columns=8)
 
     def point(self, iteration: int) -> Point | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from gan_vkd.engine.replay import CALLS_BEFORE
+from gan_vkd.gan.sampling import MOST_ROWS
 from gan_vkd.gan.task import GanTask
 
 DAY = 86_400  # seconds
@@ -42,6 +43,10 @@ def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
         )
     terms = [f" + {term.summary()}" for term in task.terms.values()]
     lines.append(f"Loss           {recipe.gan.loss}{''.join(terms)}")
+    if recipe.data.balance == "classes":
+        lines.append("Balance        every class is drawn equally often")
+    if len(counts) > MOST_ROWS:
+        lines.append(f"Pictures       {MOST_ROWS} of {len(counts):,} classes, drawn at random")
     return [
         *lines,
         f"Schedule       iterations {start:,} to {schedule.iterations:,}, each {schedule.d_steps} "

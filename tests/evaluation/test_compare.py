@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from gan_vkd.evaluation.compare import compare
+from gan_vkd.evaluation.frechet import Gaussian
 from gan_vkd.evaluation.metrics import as_json, frechet_metric
 from gan_vkd.evaluation.table import with_interval
 
@@ -86,7 +87,7 @@ def test_intervals_hold_and_are_too_wide_where_that_is_said(written, related, sh
     draws = np.random.default_rng(0)
     first, other = generator(0), generator(1)
     second = [a + 0.15 * b for a, b in zip(first, other, strict=True)] if related else other
-    real = torch.from_numpy(samples(generator(2), draws.normal(size=(1_000, 16))))
+    real = Gaussian.of_features(samples(generator(2), draws.normal(size=(1_000, 16))))
     changes, halves = [], []
     for _ in range(100):
         latents = draws.normal(size=(300, 16))
