@@ -21,7 +21,7 @@ from gan_vkd.terminal import lasting
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gan-vkd")
 def cli() -> None:
-    """Train a BigGAN on few images with V_kD, sample from it, and measure it."""
+    """Train a BigGAN on few images with V_kD, draw samples from it, and evaluate them."""
 
 
 def main() -> None:

@@ -157,7 +157,7 @@ def _labels(path: Path, labels: np.ndarray | None, count: int) -> np.ndarray | N
     if labels.shape == (count, 1):
         labels = labels[:, 0]
     if labels.dtype.kind not in "iu" or labels.shape != (count,) or labels.min() < 0:
-        raise GanVkdError(f"{path}: its labels are no integers from 0 on, one an image")
+        raise GanVkdError(f"{path}: its labels are not integers from 0 on, one per image")
     return labels
 
 
@@ -176,7 +176,9 @@ def _numbered(
     kept = np.unique(given["train"])
     highest = max(int(labels.max()) for labels in given.values())
     if names is not None and (names.ndim != 1 or highest >= len(names)):
-        raise GanVkdError(f"{path}: its labels are no integers from 0 to the last class name's")
+        raise GanVkdError(
+            f"{path}: its labels are not integers from 0 to the number of class names - 1"
+        )
     if names is not None and all_classes:
         kept = np.arange(len(names))
     elif names is not None and len(kept) < len(names):

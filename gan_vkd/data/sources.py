@@ -63,7 +63,7 @@ def unused(dataset: Dataset) -> list[str]:
     """What a source holds that the data set does not, in lines for people."""
     lines, skipped = [*dataset.notes], dataset.skipped
     if skipped:
-        lines.append(f"left out {len(skipped):,} unreadable files: {', '.join(skipped[:SHOWN])}")
+        lines.append(f"{len(skipped):,} unreadable files are skipped: {', '.join(skipped[:SHOWN])}")
         lines[-1] += f" and {len(skipped) - SHOWN:,} more" if len(skipped) > SHOWN else ""
     return lines
 
@@ -81,7 +81,7 @@ def read_dataset(
     if not path.exists():
         close = difflib.get_close_matches(spec, NAMES, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "known names: " + ", ".join(NAMES)
-        raise GanVkdError(f"--dataset {spec}: no such folder or file, and no known name; {hint}")
+        raise GanVkdError(f"--dataset {spec}: neither a folder or file nor a known name; {hint}")
     if is_array_file(path):
         return replace(load_arrays(path, image_size), name=spec)
     return load_folder(path, image_size, skip_bad=skip_bad, reporter=reporter)
@@ -133,7 +133,7 @@ def _load_cifar(
             dataset = load_folder(path, image_size, skip_bad=skip_bad, reporter=reporter)
             return replace(dataset, name=name)
 
-    reporter.say(f"{name} is not under {root}: downloading it")
+    reporter.say(f"Downloading {name}, which is not in {root}")
     archive, made_root = root / _CIFAR_ARCHIVES[name], not root.exists()
     had_archive, timeout = archive.exists(), socket.getdefaulttimeout()
     try:
@@ -149,7 +149,7 @@ def _load_cifar(
                 root.rmdir()
         reason = " ".join(str(error).split())
         raise GanVkdError(
-            f"--dataset {name}: not under {root} and not to be downloaded ({reason}): put "
+            f"--dataset {name}: not found in {root}, and the download failed ({reason}): put "
             f"{archive.name}, or a folder, zip or tar {name!r} that holds train/<class>/*, there "
             "(--data-root names another place), or try --dataset digits, which needs no files"
         ) from None

@@ -111,7 +111,7 @@ def device_explained(batch_size: int) -> Iterator[None]:
         if "does not have a deterministic implementation" in str(error):
             operation = str(error).split()[0]
             raise GanVkdError(
-                f"--deterministic: {operation} has no deterministic kernel here: leave it out"
+                f"--deterministic: {operation} has no deterministic kernel here: drop the flag"
             ) from None
         where = "GPU" if isinstance(error, torch.OutOfMemoryError) else "CPU"
         if where == "CPU" and "can't allocate memory" not in str(error):
@@ -135,6 +135,7 @@ def writing_explained(run: RunDir) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         raise GanVkdError(
-            f"--run-dir {run.path}: can't be written ({reason}); {last_good(run)}: make room, "
-            f"then go on with gan-vkd train --resume --run-dir {shlex.quote(str(run.path))}"
+            f"--run-dir {run.path}: can't be written ({reason}); {last_good(run)}: free some "
+            "space, then continue with gan-vkd train --resume --run-dir "
+            f"{shlex.quote(str(run.path))}"
         ) from None

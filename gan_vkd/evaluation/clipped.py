@@ -23,7 +23,9 @@ def compute_clipped(
     device: torch.device | str = "cpu",
     reporter: Reporter = QUIET,
 ) -> dict[str, float]:
-    """The two metrics, each from 0 to 1.
+    """Clipped density and clipped coverage, each from 0 to 1.
+
+    Salvy, Talbot and Thirion, ICLR 2026 (arXiv 2507.01761).
 
     Args:
         real_features: [N, d]; anything like an array of real numbers.

@@ -12,7 +12,7 @@ from gan_vkd.progress import QUIET, Reporter
 
 
 class Curve:
-    """Measures a generator's samples by one set of real images, whose features are kept.
+    """Compares a generator's samples with one set of real images, whose features are kept.
 
     FID, precision, recall, density, coverage, and the two clipped ones: no IS and no KID, which
     say little at small counts.
@@ -20,7 +20,7 @@ class Curve:
     Args:
         reference: real images, on the CPU. Never a test split: who looks at curves, chooses.
         origin: what they are, in words.
-        num: samples judged each time; the latents are always the same.
+        num: samples evaluated each time; the latents are always the same.
         nearest_k: k of the neighbourhoods.
         extractor: whose features are compared.
         reporter: told about the reference's features.

@@ -82,7 +82,7 @@ def load_extractor(spec: str | None, weights: Path | None, device: torch.device)
         return _teacher(spec, weights, device)
     if spec == INCEPTION and weights is None and not place.is_file():
         raise GanVkdError(
-            f"--extractor {INCEPTION}: its weights are not at {place}: put {INCEPTION_FILE} of "
+            f"--extractor {INCEPTION}: its weights are missing at {place}: put {INCEPTION_FILE} of "
             f"torch-fidelity's release v0.2.0 there, or use --extractor {BUNDLED}"
         )
     if spec == INCEPTION or weights is not None or (spec is None and place.is_file()):
@@ -199,7 +199,7 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
                 return found
         except UNREADABLE:
             pass
-        reporter.say(f"The feature cache {entry} is damaged: computing it again")
+        reporter.say(f"The feature cache {entry} is damaged; features are computed again")
     found = run_extractor(extractor, images, what, reporter)
     if not torch.isfinite(found.features).all():
         raise GanVkdError(f"--extractor {extractor.name}: its features of {what} are not finite")
@@ -208,7 +208,7 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
         write_tensors(entry, tensors, {})
         prune(entry.parent, keep=entry)
     except OSError as error:
-        reporter.say(f"The feature cache {entry.parent} can't be written ({error})")
+        reporter.say(f"The feature cache {entry.parent} cannot be written ({error})")
     return found
 
 

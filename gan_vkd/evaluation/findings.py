@@ -25,8 +25,8 @@ def sentences(result: dict) -> list[str]:
     ours, theirs = (result["protocol"].get(f"{side}_compression") for side in SIDES)
     if None not in (ours, theirs) and ours != theirs:
         said.append(
-            f"The two sides are compressed differently (images: {ours}; reference: {theirs}): that "
-            "by itself makes a distance, so compress both alike where it matters."
+            f"The two sides are compressed differently (images: {ours}; reference: {theirs}). "
+            "Compression alone changes the metrics: compress both sides alike."
         )
     return said
 

@@ -1,4 +1,4 @@
-"""Images that are given as files, to be judged or to judge by: their size, kind and classes."""
+"""Image files that are evaluated or serve as reference: their size, kind and classes."""
 
 import json
 from dataclasses import dataclass, replace
@@ -72,8 +72,8 @@ def load_given(target: Path, size: int | None, reporter: Reporter) -> ImageSet:
     side = size or common_size(target)
     if size is not None and (own := Files.of(str(target)).size) != size:
         reporter.say(
-            f"{target}: the shorter side (from {own} pixels on) is resized to {size}, and the "
-            "centre cut out"
+            f"{target}: the shorter side ({own} pixels or more) is resized to {size}, and the "
+            "central square is used"
         )
     return _renamed(target, load_dataset(str(target), image_size=side, reporter=reporter).train)
 
@@ -97,5 +97,5 @@ def _renamed(target: Path, images: ImageSet) -> ImageSet:
     except Exception:  # archives' readers raise whatever they trip over
         names = ()
     if len(set(names)) < len(images.class_names):
-        raise GanVkdError(f"{target}: {CLASS_NAMES} is no table of class names: remove it")
+        raise GanVkdError(f"{target}: {CLASS_NAMES} is not a table of class names: remove it")
     return replace(images, class_names=names)

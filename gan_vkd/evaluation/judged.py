@@ -1,4 +1,4 @@
-"""What `gan-vkd eval` judges: a run, or a folder or zip of images; and by which reference."""
+"""What `gan-vkd eval` evaluates: a run, or image files; and the reference."""
 
 import hashlib
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ LONGEST_PART = 48  # bytes of a file's name; names have 255 at most
 
 @dataclass(frozen=True)
 class Case:
-    """Images to judge, what to judge them by, and what the protocol says of them."""
+    """Images to evaluate, the real images, and their origin for the protocol."""
 
     judged: ImageSet
     real: RealImages
@@ -108,8 +108,8 @@ def case_of_run(
     spec = dataset or recipe.data.dataset
     if dataset is None and spec not in NAMES and not expanded(spec).exists():
         raise GanVkdError(
-            f"{run}: the data set it was trained on, {spec}, is not there any more: say where it "
-            "is now with --dataset"
+            f"{run}: its training data set, {spec}, is not there any more: pass its new place "
+            "with --dataset"
         )
     dataset = load_dataset(
         spec,
@@ -147,8 +147,8 @@ def case_of_run(
     taught = extractor.name == recipe.teacher.spec
     if taught:
         reporter.say(
-            f"Warning: {extractor.name} is the teacher that this run learned from: its figures "
-            "flatter the run, so compare them with no other method's"
+            f"Warning: {extractor.name} is the teacher that this run learned from. These metrics "
+            "favour the run; do not compare them with those of other methods"
         )
     labels, proportions = evaluation_labels(generator, real.reference, settings.num, seed)
     pictures = []
@@ -179,7 +179,7 @@ def case_of_images(
     extractor: Extractor,
     reporter: Reporter,
 ) -> Case:
-    """A folder, zip or array file of images, to be judged by a data set.
+    """A folder, archive or array file of images, to be compared with a data set.
 
     Args:
         target: the folder or file.
@@ -195,10 +195,10 @@ def case_of_images(
             reference.
     """
     if not target.exists():
-        raise GanVkdError(f"{target}: no such run, folder or zip")
+        raise GanVkdError(f"{target}: no such run, folder or file")
     if reference is None or reference in ("train", "test", "subset"):
         raise GanVkdError(
-            f"{target}: not a run (no config.yaml in it); for images say "
+            f"{target}: not a run (it has no config.yaml); to evaluate images pass "
             "--reference SPEC, as in --reference cifar100:test"
         )
     images = load_given(target, size, reporter)
@@ -211,7 +211,7 @@ def case_of_images(
     if size is None and side < theirs.size:
         raise GanVkdError(
             f"{target}: its images have {side}x{side} pixels, those of --reference {reference} "
-            f"{theirs.size}: what they lack wouldn't show in a reference shrunk like them; judge "
+            f"{theirs.size}: a reference shrunk to that size would hide what they lack; evaluate "
             f"larger images, or compare both at that size with --size {side}"
         )
     for part, where in ((images, str(target)), (reference_images, f"--reference {reference}")):
@@ -238,7 +238,8 @@ def _best(run: Path) -> Path:
     path = run / "best.safetensors"
     if not path.is_file():
         raise GanVkdError(
-            f"--checkpoint best: {run} has chosen none: train with --set data.validation=0.1"
+            f"--checkpoint best: {run} has chosen no checkpoint: train with --set "
+            "data.validation=0.1"
         )
     return path
 

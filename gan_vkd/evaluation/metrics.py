@@ -1,4 +1,4 @@
-"""The nine figures, from features."""
+"""The nine metrics, from features."""
 
 import math
 from dataclasses import asdict, dataclass

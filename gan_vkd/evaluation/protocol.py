@@ -39,11 +39,11 @@ INTERVALS = (
 
 @dataclass(frozen=True)
 class RealImages:
-    """What images are judged by; a set and where it comes from, in words.
+    """The real images that samples are compared with; each set and its origin, in words.
 
     Attributes:
         reference: what the metrics compare with: images, or statistics of images.
-        held_out: real images outside the reference, judged like the images: the yardstick.
+        held_out: real images outside the reference, evaluated like the images.
         training: what may have been copied: the training images, or where they are not known the
             reference, of the same origin; None where that is statistics.
         unseen: real images outside `training`, whose nearness to it is the yardstick for copies.
@@ -88,15 +88,16 @@ def evaluate(
     nearest_k: int,
     reporter: Reporter,
 ) -> dict:
-    """Judge images by a reference, with real held-out images beside them.
+    """Compare images with a reference, and held-out real images with it too.
 
     FID and KID use the whole reference; the metrics of neighbourhoods as many real images as
     judged ones, drawn in the classes' proportions under a fixed seed.
 
     Args:
-        judged: the images to judge, of the reference's size.
-        real: what to judge them by; held-out and unseen images are cut to as many as `judged`.
-        origin: where the judged images come from, for the protocol.
+        judged: the images to evaluate, of the reference's size.
+        real: what they are compared with; held-out and unseen images are cut to as
+            many as `judged`.
+        origin: where the images come from, for the protocol.
         extractor: whose features are compared.
         nearest_k: k of the neighbourhoods.
         reporter: told about long work.

@@ -39,9 +39,9 @@ def caption(result: dict) -> str:
     held_out_count = result["held_out"]["count"] if result["held_out"] else 0
     return (
         f"FID is biased upwards at {protocol['judged_count']:,} images. "
-        f"held-out: {held_out_count:,} real images ({protocol['held_out']}), judged likewise; "
-        "expected: of two samples of one distribution. ±: 95 %, of the sampling of images, not of "
-        "the training seed."
+        f"held-out: {held_out_count:,} real images ({protocol['held_out']}), evaluated in the same "
+        "way. expected: the value for two samples of one distribution. ±: 95 % interval for the "
+        "sampling of images, not for the training seed."
     )
 
 
@@ -65,7 +65,7 @@ def figure_rows(result: dict) -> list[tuple[str, str, str, str, str]]:
 
 
 def metrics_table(result: dict) -> Table:
-    """The figures of `evaluate`, each named with its extractor, held-out real images beside."""
+    """The metrics of `evaluate`, each with its extractor's name, and those of held-out images."""
     table = Table(
         title=escape(printable(headline(result["protocol"]))),
         caption=escape(printable(caption(result))),
@@ -75,7 +75,7 @@ def metrics_table(result: dict) -> Table:
 
 
 def comparison_table(compared: dict) -> Table:
-    """The figures of `compare`."""
+    """The metrics of `compare`."""
     files = compared["files"]
     table = Table(
         title=escape(printable(f"first: {files['first']}   second: {files['second']}")),

@@ -35,9 +35,9 @@ class ExportedGenerator:
 
     Attributes:
         network: in eval mode, without spectral norm.
-        class_names: one a class.
+        class_names: one per class.
         class_counts: training images of each class.
-        card: where it comes from: dataset, iteration, `data.balance`.
+        card: its origin: `dataset`, `iteration`, and `balance` (of `data.balance`).
     """
 
     network: Generator
@@ -78,9 +78,9 @@ class ExportedGenerator:
         return torch.arange(len(shares)).repeat_interleave(shares)
 
     def class_indices(self, classes: int | str | Iterable[int | str]) -> list[int]:
-        """One class or several → their indices.
+        """The indices of one class or several.
 
-        Text is a class's name, or where none is called so its number; integers of any type are
+        Text is a class name or, if no class has that name, a number. Integers of any type are
         numbers, from 0 on.
 
         Raises:
@@ -114,11 +114,11 @@ class ExportedGenerator:
         truncation: float | None = None,
         batch_size: int = 64,
     ) -> torch.Tensor:
-        """Draw images. Sample i depends on (seed, i, its class), not on `batch_size`.
+        """Draw images; sample i depends on (seed, i, its class), not on `batch_size`.
 
         Args:
             count: number of images.
-            classes: one class for all, or one an image, by name or number (see
+            classes: one class for all, or one per image, by name or number (see
                 `class_indices`); None for the proportions of training, see `labels`.
             seed: of the latents.
             truncation: see `latents`.
@@ -128,8 +128,8 @@ class ExportedGenerator:
             uint8 [count, C, S, S], 0 to 255; C = 3, or 1 for grey images.
 
         Raises:
-            GanVkdError: a class it does not have, or one too many or too few; a count, seed or
-                truncation that is none.
+            GanVkdError: an unknown class; another number of classes than images; an invalid
+                count, seed or truncation.
         """
         count, seed = whole_number("count", count), whole_number("seed", seed)
         if classes is None:
@@ -178,7 +178,7 @@ def export_generator(
 
     Args:
         average: the averaged generator; left as it is.
-        class_names: one a class.
+        class_names: one per class.
         class_counts: int64 [classes], images of each class.
         card: kept in the file's header.
     """
@@ -247,14 +247,14 @@ def load_generator(path: str | Path) -> ExportedGenerator:
     """Load a generator from a run directory or from its `generator.safetensors`.
 
     Raises:
-        GanVkdError: nothing there, or not a whole file of that kind.
+        GanVkdError: the file is missing, damaged or of another kind.
     """
     path = Path(path)
     if path.is_dir():
         path = path / FILE_NAME
     if not path.is_file():
         raise GanVkdError(
-            f"{path}: no such file: the run has no checkpoint yet, or this is no run directory"
+            f"{path}: no such file: the run has no checkpoint yet, or this is not a run directory"
         )
     try:
         state, header = read_tensors(path, FORMAT)

@@ -139,7 +139,7 @@ def _write(
     """
     packed = out.suffix in (".npz", ".npy")
     if out.exists() and (packed or not out.is_dir() or any(out.iterdir())):
-        raise GanVkdError(f"--out {out}: already holds something: choose a new name")
+        raise GanVkdError(f"--out {out}: already exists and is not empty: choose a new name")
     folders, names = _folder_names(generator.class_names), generator.class_names
     size = generator.image_size
     images = np.empty((len(z), size, size, 3), np.uint8) if packed else None
@@ -168,7 +168,7 @@ def _write(
             with replacing(out / CLASS_NAMES) as temporary:
                 temporary.write_text(json.dumps(renamed, indent=2) + "\n")
     except OSError as error:
-        raise GanVkdError(f"--out {out}: can't be written ({error})") from None
+        raise GanVkdError(f"--out {out}: cannot be written ({error})") from None
 
 
 def shown_classes(generator: ExportedGenerator, seed: int, most: int = MOST_ROWS) -> list[int]:

@@ -39,7 +39,7 @@ class Judge(Protocol):
     """Measures an exported generator while it is trained."""
 
     def point(self, exported: ExportedGenerator) -> Point:
-        """Its figures."""
+        """Its metrics."""
 
 
 class GanTask:

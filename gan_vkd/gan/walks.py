@@ -118,4 +118,4 @@ def write_gif(frames: Iterator[Image.Image], count: int, out: Path, reporter: Re
                 disposal=1,
             )
     except OSError as error:
-        raise GanVkdError(f"--out {out}: can't be written ({error})") from None
+        raise GanVkdError(f"--out {out}: cannot be written ({error})") from None

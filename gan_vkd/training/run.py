@@ -135,7 +135,7 @@ def run_training(
         # 3. The state: a checkpoint's, or a new one.
         if checkpoint is not None:
             _restore(task, checkpoint[1], wanted)
-            reporter.say(f"Going on from iteration {start:,}")
+            reporter.say(f"Continuing from iteration {start:,}")
         else:
             if resume:
                 reporter.say("No checkpoint yet: starting at iteration 0")
@@ -166,7 +166,7 @@ def _refuse_moved(recipe: Recipe, run: Path) -> None:
     ):
         if place is not None and Path(place).is_absolute() and not Path(place).exists():
             raise GanVkdError(
-                f"--resume: {place} is gone: put it back, or write its new place into "
+                f"--resume: {place} is missing: put it back, or write its new place into "
                 f"{run}/config.yaml ({field})"
             )
 
@@ -176,8 +176,8 @@ def _began_on(run: Path, reporter: Reporter) -> Record | None:
     if (record := read_record(run)) is not None:
         return record
     reporter.say(
-        f"Of an earlier version, or without its {RECORD_NAME}: that its training images are the "
-        "same is taken on trust"
+        f"This run is of an earlier version, or lacks its {RECORD_NAME}: whether the training "
+        "images are the same cannot be checked"
     )
     if not (run / GENERATOR_NAME).is_file():
         return None
@@ -188,7 +188,7 @@ def _began_on(run: Path, reporter: Reporter) -> Record | None:
 def _list_skipped(run: Path, skipped: tuple[str, ...], reporter: Reporter) -> None:
     with replacing(run / SKIPPED_NAME) as temporary:
         temporary.write_text("".join(f"{printable(line)}\n" for line in skipped), encoding="utf-8")
-    reporter.say(f"The {len(skipped):,} files that were left out are listed in {SKIPPED_NAME}")
+    reporter.say(f"{len(skipped):,} skipped files are listed in {SKIPPED_NAME}")
 
 
 def _newest_checkpoint(
@@ -199,7 +199,9 @@ def _newest_checkpoint(
         return None
     iteration, state, damaged = found
     if iteration > iterations:
-        raise GanVkdError(f"--iterations {iterations}: {run.path} has {iteration} behind it")
+        raise GanVkdError(
+            f"--iterations {iterations}: {run.path} is at iteration {iteration} already"
+        )
     for line in damaged:
         reporter.say(f"{line}: going back to iteration {iteration:,}")
     return iteration, state

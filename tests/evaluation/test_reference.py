@@ -133,6 +133,6 @@ def test_images_and_statistics_are_told_apart_by_their_keys(refused, digits_run,
 
 
 def test_flags_of_statistics(refused, digits_run, tmp_path):
-    assert "goes with --save-stats" in refused("eval", digits_run, "--moments-only")
+    assert "needs --save-stats" in refused("eval", digits_run, "--moments-only")
     line = refused("eval", digits_run, "--save-stats", tmp_path / "x.pkl")
     assert "the name must end in .npz" in line

@@ -116,6 +116,6 @@ def test_flags_of_walks(refused, digits_run, tmp_path):
     assert "must end in .gif" in refused(*walk, "--out", tmp_path / "x.png")
     for flag in (["--num", 3], ["--seeds", "1"], ["--grid", "x.png"], ["--interpolate"]):
         assert "exclude each other" in refused(*walk, *flag)
-    assert "--frames goes with --walk" in refused("sample", digits_run, "--frames", 3)
+    assert "--frames needs --walk" in refused("sample", digits_run, "--frames", 3)
     (tmp_path / "x.gif").touch()
     assert "already exists" in refused(*walk, "--frames", 1, "--out", tmp_path / "x.gif")
