@@ -25,7 +25,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script. No command fails for what a terminal can't show, or nobody reads."""
+    """The console script; characters that a terminal lacks and closed pipes are tolerated."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):

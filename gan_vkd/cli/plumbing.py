@@ -1,4 +1,4 @@
-"""What the commands share: one-line errors, durations, common options, the start of each."""
+"""Shared parts of the commands: one-line errors, durations, common options, start-up."""
 
 import re
 import sys
@@ -106,7 +106,7 @@ def begin(device: str = "auto", quiet: bool = False) -> tuple[Any, Any]:
 
 
 def newest(quiet: bool) -> Path:
-    """The newest run under runs/, said aloud."""
+    """The newest run in runs/; its name is printed."""
     from gan_vkd.engine.run_dir import newest_run
 
     run = newest_run()

@@ -32,7 +32,7 @@ class Group(BaseModel):
 
 
 class DataSettings(Group):
-    """What is trained on."""
+    """The training data."""
 
     dataset: str = Field(
         "cifar100", description="digits, cifar10, cifar100, or a folder, archive or array file"
@@ -182,7 +182,7 @@ class TrainingSettings(Group):
 
 
 class EvaluationSettings(Group):
-    """What `eval` does when no flag says otherwise."""
+    """Defaults of `gan-vkd eval`."""
 
     num: int = Field(5_000, ge=2, le=LARGEST, description="number of samples that are evaluated")
     reference: Literal["train", "test", "subset"] = Field(

@@ -85,7 +85,7 @@ def mirror(images: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
 
 
 def shift(images: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-    """Shift every image by pixels of its own; what comes in is 0.
+    """Shift every image by its own number of pixels; new pixels are 0.
 
     A shift is a product with a matrix that has ones on one off-diagonal: exact, and with a
     gradient that is a matrix product too.

@@ -1,4 +1,4 @@
-"""Images side by side in one picture, a row a name."""
+"""Images side by side in one picture, one name per row."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def to_pillow(image: torch.Tensor) -> Image.Image:
 def labelled_rows(
     names: Sequence[str], images: torch.Tensor, room_for: Sequence[str] = ()
 ) -> Image.Image:
-    """Rows with a name each, in blocks side by side if there are many.
+    """Rows with one name each, in blocks side by side if there are many.
 
     Args:
         names: one a row; 24 letters are shown.

@@ -14,7 +14,7 @@ FILE_COLUMNS = ("file", "file_name", "filename")  # the second is Hugging Face's
 
 @dataclass(frozen=True)
 class Labels:
-    """What the label files say.
+    """The contents of label files.
 
     Attributes:
         of: path of an image → the name of its class, for every image.

@@ -1,4 +1,4 @@
-"""What a run was begun on: its training images, told by class names and hashes."""
+"""The record of a run's training images: class names, counts and hashes."""
 
 import hashlib
 import json

@@ -35,7 +35,7 @@ def load_dataset(
     channels: int | None = None,
     reporter: Reporter = QUIET,
 ) -> Dataset:
-    """Load every split of a data set into memory, and say what of it is not used.
+    """Load every split of a data set into memory, and report what is not used.
 
     Args:
         spec: `digits`, `cifar10`, `cifar100`, or the path of a folder, zip, tar, .npz or .npy of
@@ -60,7 +60,7 @@ def load_dataset(
 
 
 def unused(dataset: Dataset) -> list[str]:
-    """What a source holds that the data set does not, in lines for people."""
+    """The parts of a source that are not used, in lines of text."""
     lines, skipped = [*dataset.notes], dataset.skipped
     if skipped:
         lines.append(f"{len(skipped):,} unreadable files are skipped: {', '.join(skipped[:SHOWN])}")
@@ -88,7 +88,7 @@ def read_dataset(
 
 
 def describe(dataset: Dataset) -> list[str]:
-    """What a data set holds, in lines for people."""
+    """The contents of a data set, in lines of text."""
     lines = [f"{dataset.name}: {len(dataset.train.class_names)} classes"]
     if dataset.layout:
         lines.append(f"read   as {dataset.layout} (the rules: docs/layouts.md)")

@@ -32,7 +32,7 @@ class Identity(nn.Module):
 
 
 class Centre(nn.Module):
-    """The features less their mean over the batch: what the singular value decomposition takes."""
+    """The features minus their batch mean, for the singular value decomposition."""
 
     centred = True
 

@@ -88,7 +88,7 @@ class Checkpoints:
         return None
 
     def rewind(self, iteration: int) -> None:
-        """Remove what is newer than `iteration`: it comes again."""
+        """Remove checkpoints newer than `iteration`."""
         for newer in [i for i in self.iterations() if i > iteration]:
             self._remove(newer)
 

@@ -1,4 +1,4 @@
-"""Numbers that go wrong: what is no longer training is stopped, and named."""
+"""Health checks: training that fails is stopped, and the reason is named."""
 
 import math
 import shlex
@@ -17,7 +17,7 @@ LINES_IN_A_ROW = 3
 
 @dataclass(frozen=True)
 class Limit:
-    """A value of the log below which what is trained is no longer alive.
+    """A limit on a logged value, below which training has failed.
 
     Attributes:
         name: the value's.
@@ -100,7 +100,7 @@ def last_good(run: RunDir) -> str:
 
 @contextmanager
 def device_explained(batch_size: int) -> Iterator[None]:
-    """Turns what a device can't do into a line with what to set.
+    """Turns errors of a device into one line with the setting to change.
 
     Raises:
         GanVkdError: its memory is too small for the batch, or it has no deterministic kernel.

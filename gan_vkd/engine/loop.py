@@ -150,7 +150,7 @@ def _save(task: Task, run: RunDir, iteration: int, health: Health) -> None:
 
 
 class _Curve:
-    """The task's figures every `eval_every` iterations, and the best state by its score.
+    """The task's metrics every `eval_every` iterations, and the best state by its score.
 
     Args:
         task, run: as `train` has them.

@@ -112,7 +112,7 @@ class RunDir:
             lock.release()
 
     def rewind(self, iteration: int) -> tuple[list[dict], list[dict]]:
-        """Back to `iteration`: drop what came after, it comes again; and what dead writers left.
+        """Go back to `iteration`: remove later records and temporary files of dead writers.
 
         Only under the lock: then no temporary file is anybody's.
 

@@ -15,7 +15,7 @@ from gan_vkd.randomness import generator, seed_for
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How one class fares; None for what is not known, or of too few images.
+    """The metrics of one class; None for unknown values and for too few images.
 
     Attributes:
         name: the class's.
@@ -43,7 +43,7 @@ class ClassFigures:
 
 
 def same_classes(judged: ImageSet, reference: Reference) -> torch.Tensor | None:
-    """The judged images' labels as the reference numbers them, int64 [N].
+    """Labels of the evaluated images in the reference's numbering, int64 [N].
 
     None where they have classes that the reference has not, or none at all.
     """
@@ -152,7 +152,7 @@ def _chance_within(
 def across_classes(
     found: Neighbourhoods, pool: Pool, real_labels: torch.Tensor, class_names: tuple[str, ...]
 ) -> list[ClassFigures]:
-    """Each class's real images against all judged ones, whose classes are not known.
+    """Each class's real images against all evaluated ones, whose classes are unknown.
 
     What chance explains is found by relabelling all images. A judged image that is made a real
     one needs a class for that: its nearest real image's.

@@ -97,7 +97,7 @@ def compare(first: Path, second: Path) -> dict:
 
 
 def _common(one: dict, other: dict, key: str) -> Any:
-    """What both protocols say of `key`; None where they differ, or do not say."""
+    """The value of `key` in both protocols; None if they differ or lack it."""
     value = one["protocol"].get(key)
     return value if value == other["protocol"].get(key) else None
 

@@ -1,4 +1,4 @@
-"""Images that repeat each other: against what real images do."""
+"""Generated images that repeat each other, compared with real images."""
 
 from collections import defaultdict
 

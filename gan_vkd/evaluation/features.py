@@ -48,7 +48,7 @@ class Extractor:
 
 @dataclass(frozen=True)
 class Features:
-    """What metrics are computed from: features float32 [N, d], logits float32 [N, classes]."""
+    """Features float32 [N, d] and logits float32 [N, classes] of images."""
 
     features: torch.Tensor
     logits: torch.Tensor | None = None
@@ -213,7 +213,7 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
 
 
 def _circumstances(extractor: Extractor) -> dict:
-    """What else than weights and images can change a feature's last bits, or more."""
+    """Conditions, other than weights and images, that change features or their last bits."""
     kind = extractor.device.type
     return {
         "device": kind,
@@ -227,7 +227,7 @@ def _circumstances(extractor: Extractor) -> dict:
 
 
 def _float32_precision() -> list[str | bool]:
-    """What matrix products and convolutions of float32 are computed in, here and on a GPU."""
+    """The precision of float32 matrix products and convolutions, here and on a GPU."""
     if not hasattr(torch.backends.cudnn, "conv"):  # torch before 2.9
         return [torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32]
     gpu, cpu = torch.backends.cudnn, torch.backends.mkldnn

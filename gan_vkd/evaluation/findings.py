@@ -1,4 +1,4 @@
-"""What goes wrong in small-data GANs, said in words: the sentences under the table.
+"""Findings: sentences under the table that name common faults of GANs on few images.
 
 A sentence appears where chance does not explain the figure. Each has a probability of at most .001
 where the judged images are drawn like the real ones, independently of them and of each other (the
@@ -19,7 +19,7 @@ SIDES = ("judged", "reference")
 
 
 def sentences(result: dict) -> list[str]:
-    """All that is said under the table: what stands out, or that nothing does; what is untested."""
+    """The sentences under the table: findings, or that there are none, and what is untested."""
     said = [f"- {sentence}" for sentence in result["findings"]] or [_nothing(result)]
     said += [f"Not tested: {what}." for what in untested(result)]
     ours, theirs = (result["protocol"].get(f"{side}_compression") for side in SIDES)
@@ -32,7 +32,7 @@ def sentences(result: dict) -> list[str]:
 
 
 def _nothing(result: dict) -> str:
-    """That nothing stands out, of what was tested."""
+    """The sentence for a result without findings."""
     parts = []
     if result["duplicates"] is not None:
         parts.append("no more images repeat each other than among real images")
@@ -51,7 +51,7 @@ def _nothing(result: dict) -> str:
 
 
 def untested(result: dict) -> list[str]:
-    """What the result says nothing of, and why."""
+    """What the result does not test, and why."""
     classes, protocol = result["classes"], result["protocol"]
     parts = []
     if protocol["judged_count"] < INCEPTION_FEWEST:
@@ -90,7 +90,7 @@ def _missing(figures: dict) -> bool:
 
 
 def _original(protocol: dict) -> str:
-    """What may have been copied: the reference stands in where training images aren't known."""
+    """What may have been copied: the training images or, if unknown, the reference."""
     own = protocol["training"] != protocol["reference"]
     return "training image" if own else "reference image"
 

@@ -23,7 +23,7 @@ LOSSY = {".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".webp": "WebP"}
 
 @dataclass(frozen=True)
 class Files:
-    """What is known of image files without reading their pixels.
+    """Facts about image files that need no pixels.
 
     Attributes:
         size: the smallest side among a hundred of them, pixels.

@@ -63,7 +63,7 @@ def result_path(run: Path, result: dict) -> Path:
 
 
 def _slug(text: str) -> str:
-    """A short part of a file name; of what is long or a path its end, and a hash of it all."""
+    """A short part of a file name; of long texts and paths the end and a hash."""
     plain = "".join(c if c.isalnum() else "-" for c in text)
     if len(plain.encode()) <= LONGEST_PART and "/" not in text and "\\" not in text:
         return plain

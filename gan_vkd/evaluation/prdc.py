@@ -42,7 +42,7 @@ def compute_prdc(
 
 
 def prdc_per_image(found: Neighbourhoods) -> dict[str, np.ndarray]:
-    """What each image adds to a metric, whose value is the mean.
+    """Per-image values, whose means are the metrics.
 
     Returns:
         `precision` and `density`, [M], of the generated images; `recall` and `coverage`, [N], of

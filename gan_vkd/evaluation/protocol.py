@@ -1,4 +1,4 @@
-"""The evaluation protocol: which images are compared with which, and what is written down."""
+"""The evaluation protocol: which images are compared, and the result that is written."""
 
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version

@@ -1,4 +1,4 @@
-"""What images are compared with: features of a reference, from its images or from a file."""
+"""The reference: features of real images, computed from the images or read from a file."""
 
 import zipfile
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ NAMES = {
 
 
 def headline(protocol: dict) -> str:
-    """What was compared with what."""
+    """The title: which images were compared."""
     count = protocol["prdc_count"]
     neighbours = f"k = {protocol['nearest_k']}, neighbours among {count:,} of each"
     return (
@@ -46,7 +46,7 @@ def caption(result: dict) -> str:
 
 
 def figure_rows(result: dict) -> list[tuple[str, str, str, str, str]]:
-    """A row a metric: its name, value ± half the interval, held-out, expected, what it means."""
+    """One row per metric: name, value ± half the interval, held-out, expected, meaning."""
     held_out = result["held_out"]["metrics"] if result["held_out"] else {}
     rows = []
     for key, (name, meaning) in NAMES.items():
@@ -117,7 +117,7 @@ def with_interval(metric: dict[str, float | None]) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Three digits after the point, five for small ones, a dash for what is not known."""
+    """Three digits after the point, five for small values, a dash for unknown ones."""
     if value is None:
         return "-"
     return _rounded(value, DECIMALS if abs(value) < 0.01 else 3)

@@ -101,7 +101,7 @@ class Draws:
         return balanced_indices(self.members, self.batch_size, step, self.seed)
 
     def by_step(self, drawn: dict[str, torch.Tensor]) -> list[StepDraws]:
-        """What `of_iteration` gave, on any device, as the draws of each step; G's is the last."""
+        """The result of `of_iteration` as the draws of each step; G's is the last."""
 
         def augmenting(kind: str, turn: int) -> dict[str, torch.Tensor]:
             return {name: drawn[f"{kind} {name}"][turn] for name in self.augmentation.policies}

@@ -1,4 +1,4 @@
-"""What samples are made from: latents, as functions of a seed and a number."""
+"""Latents, as functions of a seed and a number."""
 
 import math
 import operator

@@ -31,7 +31,7 @@ def class_grid(
     seed: int = 0,
     truncation: float | None = None,
 ) -> Image.Image:
-    """One row a class, its name beside it; every row shows other latents.
+    """One row per class with its name; every row shows other latents.
 
     Args:
         generator: what to draw from.
@@ -54,7 +54,7 @@ def interpolation_grid(
     seed: int = 0,
     truncation: float | None = None,
 ) -> Image.Image:
-    """One row a class: from one latent to another along the great circle between them."""
+    """One row per class, along the great circle from one latent to another."""
     classes = _rows(generator, classes, seed)
     z_dim = generator.network.shape["z_dim"]
     ends = latents(range(2 * len(classes)), z_dim, seed, truncation).view(-1, 2, z_dim)
@@ -70,7 +70,7 @@ def latent_grid(
     *,
     classes: Sequence[int | str] | None = None,
 ) -> Image.Image:
-    """One row a class: what becomes of the same latents, float [N, z_dim], from left to right."""
+    """One row per class, of the same latents, float [N, z_dim], from left to right."""
     classes = _rows(generator, classes, 0)
     labels = torch.tensor(classes).repeat_interleave(len(z))
     images = generator.draw(z.repeat(len(classes), 1), labels)
@@ -111,7 +111,7 @@ def write_latents(
     classes: Sequence[int | str] | None = None,
     reporter: Reporter,
 ) -> None:
-    """Write what becomes of each latent, float [N, z_dim], in each class; all classes by default.
+    """Write the image of each latent, float [N, z_dim], in each class; default all classes.
 
     Raises:
         GanVkdError: as `write_images`.

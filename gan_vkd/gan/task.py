@@ -1,4 +1,4 @@
-"""Training a GAN: what one iteration does, what is measured, and the state that is saved."""
+"""Training a GAN: one iteration, its measurements, and the state that is saved."""
 
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -144,7 +144,7 @@ class GanTask:
         }
 
     def prepare(self, reporter: Reporter) -> None:
-        """Let the terms take what they need to know of the data; before a new run's iteration 0."""
+        """Give the terms the statistics of the data; before iteration 0 of a new run."""
         view, flip = self.view, self.recipe.data.flip
         features = None if view is None else lambda: view.training_features(flip, reporter)
         for term in self.terms.values():
@@ -193,7 +193,7 @@ class GanTask:
     def _compute(
         self, inputs: Mapping[str, torch.Tensor], iteration: int, measure: bool
     ) -> dict[str, torch.Tensor]:
-        """All of an iteration that happens on the device; what is measured, in fp32."""
+        """The part of an iteration on the device; returns its measurements in fp32."""
         settings = self.recipe.training
         *d_draws, g_draws = self.draws.by_step(inputs)
         for turn, draws in enumerate(d_draws):
@@ -256,7 +256,7 @@ class GanTask:
         return {name: tensor.detach().cpu() for name, tensor in state.items()}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore what `state_dict` gave; training goes on with the same bits."""
+        """Restore the result of `state_dict`; training continues with the same bits."""
         self._exported = None
         self.average.load_state_dict(below(state, "average"))
         for name, player in self._players().items():

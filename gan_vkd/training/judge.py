@@ -50,7 +50,7 @@ class CurveJudge:
 def make_judge(
     recipe: Recipe, data: TrainingData, device: torch.device, reporter: Reporter
 ) -> CurveJudge | None:
-    """By the bundled evaluator, which is always there and cheap; None where none is wanted."""
+    """The judge of a run, with the bundled evaluator; None if `training.eval_every` is 0."""
     training, nearest_k = recipe.training, recipe.evaluation.nearest_k
     if training.eval_every == 0:
         return None

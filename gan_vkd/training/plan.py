@@ -1,4 +1,4 @@
-"""What a run is about to do, in lines for people, and how long it will take."""
+"""The plan that is printed before training, and the time that it takes."""
 
 import math
 import time
@@ -14,7 +14,7 @@ DAY = 86_400  # seconds
 
 
 def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
-    """What is about to happen, in lines for people; `run` None for a new numbered folder."""
+    """The plan in lines; `run` is None for a new numbered folder."""
     recipe, data = task.recipe, task.data
     counts, size = data.train.counts, recipe.data.image_size
     fewest, most = int(counts.min()), int(counts.max())

@@ -1,4 +1,4 @@
-"""From a recipe to a trained run: load, say what is about to happen, train."""
+"""From a recipe to a trained run: load, print the plan, train."""
 
 import contextlib
 import re
@@ -59,7 +59,7 @@ def run_training(
     deadline: float,
     reporter: Reporter,
 ) -> Result:
-    """Load all a recipe needs, say what is about to happen, and train.
+    """Load everything that a recipe needs, print the plan, and train.
 
     The run's directory appears once everything has loaded.
 
@@ -172,7 +172,7 @@ def _refuse_moved(recipe: Recipe, run: Path) -> None:
 
 
 def _began_on(run: Path, reporter: Reporter) -> Record | None:
-    """What a run was begun on; of runs of earlier versions only the names and counts are known."""
+    """The record of a run's training images; earlier versions have class names and counts only."""
     if (record := read_record(run)) is not None:
         return record
     reporter.say(
@@ -231,7 +231,7 @@ def _settled(recipe: Recipe, dataset: Dataset, device: torch.device) -> Recipe:
 
 
 def run_name(recipe: Recipe) -> str:
-    """What follows the number in the name of a run's directory."""
+    """The name of a run directory, without its number."""
     dataset = re.sub(r"[^\w.-]+", "-", Path(recipe.data.dataset).stem) or "images"
     method = "biggan" if recipe.teacher.spec == "none" else recipe.distill.method
     return "-".join([dataset, f"{recipe.data.subset:g}", method, *recipe.terms])

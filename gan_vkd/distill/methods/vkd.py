@@ -1,4 +1,4 @@
-"""The V_kD loss: what a student's features miss of a frozen teacher's, through a projection."""
+"""The V_kD loss: the distance of projected student features from a frozen teacher's."""
 
 from typing import Literal, TypeVar
 
