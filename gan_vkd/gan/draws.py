@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gan_vkd.data.batches import batch_indices, flip_coins
+from gan_vkd.data.batches import balanced_indices, batch_indices, flip_coins
 from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.randomness import generator
 
@@ -15,7 +15,7 @@ class StepDraws:
 
     Attributes:
         latents: float32 [B, z_dim], standard normal.
-        labels: int64 [B], the classes to generate, in the training data's proportions.
+        labels: int64 [B], the classes to generate, as often as real images of them are shown.
         fake: what augments the generated images, by policy.
         rows: int64 [B]: which training images are shown.
         mirrored: bool [B], which of them are mirrored.
@@ -42,6 +42,8 @@ class Draws:
         flip: whether training images are mirrored at random.
         augmentation: of real and generated images.
         seed: of everything.
+        balanced: whether every class is shown and generated equally often; else as often as it
+            has images.
     """
 
     def __init__(
@@ -55,10 +57,14 @@ class Draws:
         flip: bool,
         augmentation: Augmentation,
         seed: int,
+        balanced: bool = False,
     ):
         self.labels, self.image_size, self.augmentation = labels.cpu(), image_size, augmentation
         self.batch_size, self.d_steps, self.z_dim, self.flip = batch_size, d_steps, z_dim, flip
         self.seed = seed
+        known = self.labels.unique().tolist()
+        # images of each class, where classes are drawn and not images
+        self.members = [(self.labels == k).nonzero().flatten() for k in known] if balanced else None
 
     def of_iteration(self, iteration: int) -> dict[str, torch.Tensor]:
         """All numbers of `d_steps` steps of D and the step of G, by name, on the CPU.
@@ -73,22 +79,29 @@ class Draws:
         def stream(purpose: str) -> torch.Generator:
             return generator(seed, purpose, iteration)
 
-        rows = [batch_indices(len(self.labels), count, first + turn, seed) for turn in steps]
+        rows = [self._rows(first + turn) for turn in steps]
         coins = [flip_coins(count, first + turn, seed) & self.flip for turn in steps]
-        shown = torch.randint(len(self.labels), in_all, generator=stream("labels"))
+        labels = self.labels if self.members is None else self.labels.unique()
+        shown = torch.randint(len(labels), in_all, generator=stream("labels"))
         drawn = {
             "rows": torch.stack(rows),
             "mirrored": torch.stack(coins),
             "latents": torch.randn(*in_all, self.z_dim, generator=stream("latents")),
-            "labels": self.labels[shown],
+            "labels": labels[shown],
         }
         for kind, shape in (("real", in_d), ("fake", in_all)):
             numbers = self.augmentation.draw(shape, self.image_size, stream(f"augment {kind}"))
             drawn |= {f"{kind} {policy}": values for policy, values in numbers.items()}
         return drawn
 
+    def _rows(self, step: int) -> torch.Tensor:
+        """The training images of D's step number `step`, int64 [B]."""
+        if self.members is None:
+            return batch_indices(len(self.labels), self.batch_size, step, self.seed)
+        return balanced_indices(self.members, self.batch_size, step, self.seed)
+
     def by_step(self, drawn: dict[str, torch.Tensor]) -> list[StepDraws]:
-        """What `of_iteration` gave, on any device, as the draws of each step; G's is the last."""
+        """The result of `of_iteration` as the draws of each step; G's is the last."""
 
         def augmenting(kind: str, turn: int) -> dict[str, torch.Tensor]:
             return {name: drawn[f"{kind} {name}"][turn] for name in self.augmentation.policies}

@@ -1,4 +1,4 @@
-"""The two losses of a step: what V_kD's paper calls its algorithm, on one screen.
+"""The losses of D's and of G's step: the whole algorithm on one screen.
 
 Both are pure functions of networks, draws and images: static shapes, no question to the device.
 """

@@ -1,4 +1,4 @@
-"""Training a GAN: what one iteration does, what is measured, and the state that is saved."""
+"""Training a GAN: one iteration, its measurements, and the state that is saved."""
 
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -41,7 +41,7 @@ class Judge(Protocol):
     """Measures an exported generator while it is trained."""
 
     def point(self, exported: ExportedGenerator) -> Point:
-        """Its figures."""
+        """Its metrics."""
 
 
 class GanTask:
@@ -126,6 +126,7 @@ class GanTask:
             flip=recipe.data.flip,
             augmentation=augmentation,
             seed=training.seed,
+            balanced=recipe.data.balance == "classes",
         )
         static = processes.size() == 1 and all(term.static for term in self.terms.values())
         self.replay = Replay(self._compute, device, enabled=device.type == "cuda" and static)
@@ -146,7 +147,7 @@ class GanTask:
         }
 
     def prepare(self, reporter: Reporter) -> None:
-        """Let the terms take what they need to know of the data; before a new run's iteration 0."""
+        """Give the terms the statistics of the data; before iteration 0 of a new run."""
         view, flip = self.view, self.recipe.data.flip
         features = None if view is None else lambda: view.training_features(flip, reporter)
         with processes.failing_together():
@@ -197,7 +198,7 @@ class GanTask:
     def _compute(
         self, inputs: Mapping[str, torch.Tensor], iteration: int, measure: bool
     ) -> dict[str, torch.Tensor]:
-        """All of an iteration that happens on the device; what is measured, in fp32."""
+        """The part of an iteration on the device; returns its measurements in fp32."""
         settings = self.recipe.training
         *d_draws, g_draws = self.draws.by_step(inputs)
         for turn, draws in enumerate(d_draws):
@@ -238,13 +239,14 @@ class GanTask:
         """The averaged generator as it is handed out; made once an iteration."""
         if self._exported is None or self._exported[0] != iteration:
             train = self.data.train
-            card = {"dataset": self.recipe.data.dataset, "iteration": str(iteration)}
+            data = self.recipe.data
+            card = {"dataset": data.dataset, "iteration": str(iteration), "balance": data.balance}
             made = export_generator(self.average, train.class_names, train.counts, card)
             self._exported = (iteration, made)
         return self._exported[1]
 
     def picture(self, iteration: int) -> Image.Image:
-        """A grid of samples, a row a class."""
+        """A grid of samples, one row per class; of more than 100 classes always the same 100."""
         return class_grid(self.exported(iteration), columns=8)
 
     def point(self, iteration: int) -> Point | None:
@@ -263,7 +265,7 @@ class GanTask:
         return {name: tensor.detach().cpu() for name, tensor in state.items()}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore what `state_dict` gave; training goes on with the same bits."""
+        """Restore the result of `state_dict`; training continues with the same bits."""
         self._exported = None
         self.average.load_state_dict(below(state, "average"))
         for name, player in self._players().items():

@@ -74,7 +74,10 @@ class Generator(nn.Module):
         initialise(self, spectral_norm)
 
     def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Float [B, z_dim] and int64 [B] → images [B, C, S, S], -1 to 1."""
+        """Latents float [B, z_dim] and labels → images [B, C, S, S], -1 to 1.
+
+        Labels are int64 [B], or float [B, classes]: each class's share in a mixed embedding.
+        """
         x = self.linear(latents).unflatten(1, (-1, self.first_side, self.first_side))
         x = x.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:

@@ -81,10 +81,17 @@ class ConditionalBatchNorm(nn.Module):
         self.gain.modulates = self.bias.modulates = True  # BigGAN: no spectral norm here
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """[B, C, H, W] and int64 [B] → [B, C, H, W], of x's type (bf16 under autocast)."""
-        gain = 1 + self.gain(labels)[:, :, None, None]
-        bias = self.bias(labels)[:, :, None, None]
+        """[B, C, H, W] and labels → [B, C, H, W], of x's type (bf16 under autocast).
+
+        Labels are int64 [B], or float [B, classes]: each class's share in a mixed embedding.
+        """
+        gain = 1 + _embedded(self.gain, labels)[:, :, None, None]
+        bias = _embedded(self.bias, labels)[:, :, None, None]
         return self.norm(x) * gain.to(x.dtype) + bias.to(x.dtype)
+
+
+def _embedded(table: nn.Embedding, labels: torch.Tensor) -> torch.Tensor:
+    return labels @ table.weight if labels.is_floating_point() else table(labels)
 
 
 def upsample(x: torch.Tensor) -> torch.Tensor:

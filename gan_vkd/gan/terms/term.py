@@ -1,4 +1,4 @@
-"""What a term of a player's loss is: it reads a step, and gives a scalar and what to log."""
+"""The interface of terms: a term reads a step and returns a scalar and values for the log."""
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class TermSettings(Group):
 
 @dataclass(frozen=True)
 class Seen:
-    """What a step of D has at hand; B images of each kind.
+    """The tensors of a step of D; B images of each kind.
 
     In several processes each has all of the batch, but of `real` and `fake` its own share.
 
@@ -48,7 +48,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a term is made for.
+    """The dimensions that a term is built for.
 
     Attributes:
         feature_dim: ds, of D's features.
@@ -60,7 +60,7 @@ class Setting:
 
 
 class Contribution(NamedTuple):
-    """What a term adds to a loss, and what it says of it in the log."""
+    """A term's contribution to a loss, and its values for the log."""
 
     loss: torch.Tensor
     scalars: dict[str, torch.Tensor]
@@ -86,11 +86,11 @@ class Term(nn.Module):
         self.settings = settings
 
     def summary(self) -> str:
-        """What it adds, in a few words for the plan of a run."""
+        """The term in a few words, for the plan of a run."""
         return type(self).__name__.removesuffix("Term")
 
     def prepare(self, teacher_features: Callable[[], Iterable[torch.Tensor]] | None) -> None:
-        """Take what it needs to know of the data, once, before the first iteration of a run.
+        """Take statistics of the data, once, before the first iteration of a run.
 
         Args:
             teacher_features: gives the teacher's features [b, dt] of all training images; None
@@ -106,11 +106,11 @@ class Term(nn.Module):
         return self.reads(step)
 
     def discriminator(self, seen: Seen) -> Contribution:
-        """What it adds to D's loss."""
+        """Its contribution to D's loss."""
         raise NotImplementedError
 
     def probe(self, batches: list[tuple[torch.Tensor, torch.Tensor | None]]) -> dict[str, float]:
-        """What it measures, without training, on D's and the teacher's features of some images.
+        """Measurements, without training, on D's and the teacher's features of some images.
 
         Args:
             batches: pairs of h [b, ds] and z [b, dt] (None without a teacher).
