@@ -41,6 +41,8 @@ EXPORT = ("gan_vkd/gan/exported.py", ["tests/gan/test_exported.py"])
 PLAYERS = ("gan_vkd/engine/players.py", ["tests/engine/test_players.py"])
 PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
 LAYERS = ("gan_vkd/gan/networks/layers.py", ["tests/gan/networks"])
+PROJECTED = ("gan_vkd/gan/networks/projected.py", ["tests/gan/networks/test_projected.py"])
+PYRAMID = ("gan_vkd/distill/pyramid.py", ["tests/distill/test_pyramid.py"])
 LAYERS_REFERENCE = (LAYERS[0], REFERENCE)
 
 
@@ -165,6 +167,18 @@ MUTANTS = [
     Mutant("spectral norm by the Frobenius norm", LAYERS, "u, sigma = _unit(matrix.mv(v))", "u, sigma = _unit(matrix.mv(v))[0], matrix.norm()"),
     Mutant("the gradient forgets that the norm moves", LAYERS_REFERENCE, "(gradient - across) / sigma", "gradient / sigma"),
     Mutant("the class's gain is ignored", LAYERS, "gain = 1 + self.gain(labels)", "gain = 1 + 0 * self.gain(labels)"),
+    # The projected discriminator
+    Mutant("real and generated images share batch norm's statistics", PROJECTED, "x.split(self.batch_size)", "x.split(2 * self.batch_size)"),
+    Mutant("scales are mixed from the finest to the coarsest", PROJECTED, "for i in reversed(range(len(maps))):", "for i in range(len(maps)):"),
+    Mutant("coarser scales are left out", PROJECTED, "self.across[i](maps[i]) + coarser", "self.across[i](maps[i])"),
+    Mutant("all seeds mix alike", PROJECTED, 'seed_for(seed, "mixing")', 'seed_for(0, "mixing")'),
+    Mutant("the heads are not normalised", PROJECTED, 'parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))', "layer"),
+    Mutant("the class is ignored", PROJECTED, "self.of_class(self.embedding(labels))", "self.of_class(0 * self.embedding(labels))"),
+    Mutant("logits are no function of h", PROJECTED, "features - mean + through_h[:, :, None, None]", "features"),
+    Mutant("the frozen network trains", PYRAMID, "[m.eval().requires_grad_(False) for m in modules]", "[m.eval() for m in modules]"),
+    Mutant("batch norm of the frozen network follows the images", PYRAMID, "        self.eval().requires_grad_(False)\n", ""),
+    Mutant("other frozen parts are taken", PYRAMID, "if not torch.equal(state.cpu(), self.digest):", "if False:"),
+    Mutant("the frozen parts stay where they are", PYRAMID, "            module._apply(convert, recurse)\n", "            pass\n"),
     # The export
     Mutant("spectral norm is not folded", EXPORT, "raw / sigma", "raw"),
     Mutant("batch-norm statistics of one batch", EXPORT, "norm.momentum = None", "norm.momentum = 1.0"),

@@ -25,6 +25,7 @@ from gan_vkd.cli.plumbing import (
 from gan_vkd.config.layers import (
     DEFAULT_PRESET,
     continued,
+    discriminator_layer,
     file_layer,
     preset_layer,
     resolve,
@@ -35,7 +36,12 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import expanded
 from gan_vkd.terminal import printable
 
-PATHS = (("data", "data_root"), ("teacher", "weights"), ("training", "init"))  # fields
+PATHS = (  # fields
+    ("data", "data_root"),
+    ("discriminator", "weights"),
+    ("teacher", "weights"),
+    ("training", "init"),
+)
 
 
 @click.command()
@@ -52,6 +58,11 @@ PATHS = (("data", "data_root"), ("teacher", "weights"), ("training", "init"))  #
 @teacher_weights_option
 @click.option("--projection", help="P; orthogonal-frozen, linear, ...: see the README.")
 @click.option("--normalise", help="whiten, whiten-iterative, whiten-dataset, layernorm or none.")
+@click.option(
+    "--discriminator",
+    metavar="NAME[:FIELD=VALUE,...]",
+    help="biggan or projected: see gan-vkd methods.  [biggan]",
+)
 @click.option("--loss", help="The adversarial loss: see gan-vkd methods.  [hinge]")
 @click.option(
     "--with",
@@ -79,6 +90,7 @@ def train(
     preset: str | None,
     config: Path | None,
     assignments: tuple[str, ...],
+    discriminator: str | None,
     additions: tuple[str, ...],
     run_dir: Path | None,
     resume: bool,
@@ -101,6 +113,8 @@ def train(
     if config is not None:
         layers.append((f"--config {config}", file_layer(config)))
     layers.append(("--set", set_layer(assignments)))
+    if discriminator is not None:
+        layers.append((f"--discriminator {discriminator}", discriminator_layer(discriminator)))
     layers += [(f"--with {text}", with_layer(text)) for text in additions]
     layers.append(("the flags", _flag_layer(flags)))
     layers = [(where, _absolute(layer)) for where, layer in layers]

@@ -1,4 +1,4 @@
-"""What a run can be made of, by name: one line for each loss, term, method and augmentation.
+"""What a run can be made of, by name: one line for each network, loss, term and so on.
 
 An entry is a class, or the place of one as `module:Class`, imported when it is first asked for.
 Each class tells in its docstring what it does and where it comes from, and has
@@ -54,6 +54,14 @@ class Registry:
             known = f"did you mean {close[0]}?" if close else f"known: {', '.join(self) or 'none'}"
             raise ValueError(f"no {self.kind} is called {name!r}; {known}")
 
+
+DISCRIMINATORS = Registry(
+    "discriminator",
+    {
+        "biggan": "gan_vkd.gan.networks.biggan:Discriminator",
+        "projected": "gan_vkd.gan.networks.projected:ProjectedDiscriminator",
+    },
+)
 
 LOSSES = Registry("adversarial loss", {"hinge": "gan_vkd.gan.losses.hinge:HingeLoss"})
 

@@ -22,7 +22,7 @@ class Game:
 
     Attributes:
         generator: latents [B, z_dim], labels [B] → images [B, C, S, S], -1 to 1.
-        discriminator: images, labels → (logits [B], h [B, ds]).
+        discriminator: images, labels → (logits [B] or, of L places an image, [B, L]; h [B, ds]).
         adversarial: the adversarial loss: `discriminator(real, fake)` and `generator(fake)`.
         terms: what is added to D's loss, by name.
         augment: of everything that D is shown.

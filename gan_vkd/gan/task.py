@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from gan_vkd.config.core import Recipe
-from gan_vkd.config.registry import DISTILLATIONS, LOSSES, TERMS
+from gan_vkd.config.registry import DISCRIMINATORS, DISTILLATIONS, LOSSES, TERMS
 from gan_vkd.data.batches import mirror
 from gan_vkd.data.images import ImageSet, to_float
 from gan_vkd.data.subsets import TrainingData
@@ -24,7 +24,7 @@ from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.gan.draws import Draws
 from gan_vkd.gan.ema import average_of, update_average
 from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator, save_generator
-from gan_vkd.gan.networks.biggan import Discriminator, Generator
+from gan_vkd.gan.networks.biggan import Generator
 from gan_vkd.gan.probes import Probes
 from gan_vkd.gan.sampling import class_grid
 from gan_vkd.gan.steps import Game, Real, discriminator_loss, generator_loss
@@ -264,21 +264,19 @@ class GanTask:
         return {"d": self.d_player, "g": self.g_player}
 
 
-def _networks(recipe: Recipe, train: ImageSet) -> tuple[Generator, Discriminator]:
-    gan = recipe.gan
-    shape = {
-        "num_classes": len(train.class_names),
-        "image_size": recipe.data.image_size,
-        "channels": gan.channels,
-        "image_channels": train.channels,
-    }
+def _networks(recipe: Recipe, train: ImageSet) -> tuple[Generator, nn.Module]:
+    gan, num_classes = recipe.gan, len(train.class_names)
     drawing = Generator(
-        **shape,
+        num_classes=num_classes,
+        image_size=recipe.data.image_size,
+        channels=gan.channels,
+        image_channels=train.channels,
         z_dim=gan.z_dim,
         widths=gan.generator_widths,
         spectral_norm=gan.generator_spectral_norm,
     )
-    return drawing, Discriminator(**shape, widths=gan.discriminator_widths)
+    judging = DISCRIMINATORS[recipe.discriminator.kind]
+    return drawing, judging.made(recipe, num_classes, train.channels)
 
 
 def _real(inputs: Mapping[str, torch.Tensor], turn: int, mirrored: torch.Tensor) -> Real:

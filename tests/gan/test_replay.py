@@ -22,6 +22,12 @@ from gan_vkd.progress import QUIET
 CASES = {
     "no teacher": ("training.d_steps=2", "training.ema_start=3"),
     "lecam": ("terms.lecam.start=3",),
+    "projected": (
+        "discriminator.kind=projected",
+        "discriminator.backbone=random:test_efficientnet",
+        "discriminator.channels=2",
+        "distill.generated_every=2",
+    ),
     "whiten": ("distill.generated_every=3", "training.d_steps=2"),
     "whiten, ratio": ("distill.weight=null", "distill.ratio=0.5", "distill.generated_every=2"),
     "whiten-dataset": ("distill.normalise=whiten-dataset", "distill.projection=linear"),
