@@ -67,7 +67,15 @@ LOSSES = Registry("adversarial loss", {"hinge": "gan_vkd.gan.losses.hinge:HingeL
 
 DISTILLATIONS = Registry("method of distillation", {"vkd": "gan_vkd.gan.terms.vkd:VkDTerm"})
 
-TERMS = Registry("term", {"lecam": "gan_vkd.gan.terms.lecam:LeCamTerm"})
+TERMS = Registry(
+    "term",
+    {
+        "bcr": "gan_vkd.gan.terms.bcr:BCRTerm",
+        "cr": "gan_vkd.gan.terms.cr:CRTerm",
+        "lecam": "gan_vkd.gan.terms.lecam:LeCamTerm",
+        "zcr": "gan_vkd.gan.terms.zcr:ZCRTerm",
+    },
+)
 
 AUGMENTATIONS = Registry(
     "augmentation",
@@ -75,5 +83,6 @@ AUGMENTATIONS = Registry(
         "color": "gan_vkd.gan.augment.diffaugment:Color",
         "translation": "gan_vkd.gan.augment.diffaugment:Translation",
         "cutout": "gan_vkd.gan.augment.diffaugment:Cutout",
+        "flip": "gan_vkd.gan.augment.flip:Flip",
     },
 )
