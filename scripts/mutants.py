@@ -43,6 +43,7 @@ PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
 LAYERS = ("gan_vkd/gan/networks/layers.py", ["tests/gan/networks"])
 PROJECTED = ("gan_vkd/gan/networks/projected.py", ["tests/gan/networks/test_projected.py"])
 PYRAMID = ("gan_vkd/distill/pyramid.py", ["tests/distill/test_pyramid.py"])
+VISION_AIDED = ("gan_vkd/gan/terms/vision_aided.py", ["tests/gan/terms/test_vision_aided.py"])
 LAYERS_REFERENCE = (LAYERS[0], REFERENCE)
 
 
@@ -179,6 +180,14 @@ MUTANTS = [
     Mutant("batch norm of the frozen network follows the images", PYRAMID, "        self.eval().requires_grad_(False)\n", ""),
     Mutant("other frozen parts are taken", PYRAMID, "if not torch.equal(state.cpu(), self.digest):", "if False:"),
     Mutant("the frozen parts stay where they are", PYRAMID, "            module._apply(convert, recurse)\n", "            pass\n"),
+    # Vision-aided heads
+    Mutant("vision-aided: G pleases nobody", VISION_AIDED, "value = -sum(logits.mean()", "value = sum(logits.mean()"),
+    Mutant("vision-aided: no margin", VISION_AIDED, "F.relu(1 + fake).mean() for _, fake", "F.relu(fake).mean() for _, fake"),
+    Mutant("vision-aided: weight ignored", VISION_AIDED, "self.settings.weight * (real + fake)", "(real + fake)"),
+    Mutant("vision-aided: real images by the generated ones' draws", VISION_AIDED, 'numbers[f"{side} {name}"] for', 'numbers[f"fake {name}"] for'),
+    Mutant("vision-aided: no blur", VISION_AIDED, "self.blur, padding=1", "torch.ones_like(self.blur) / 16, padding=1"),
+    Mutant("vision-aided: from the start", VISION_AIDED, "iteration >= self.settings.start", "iteration >= 0"),
+    Mutant("vision-aided: the class is ignored", VISION_AIDED, "(self.embedding(labels) * h).sum(dim=1)", "0 * h.sum(dim=1)"),
     # The export
     Mutant("spectral norm is not folded", EXPORT, "raw / sigma", "raw"),
     Mutant("batch-norm statistics of one batch", EXPORT, "norm.momentum = None", "norm.momentum = 1.0"),

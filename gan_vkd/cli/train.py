@@ -41,6 +41,7 @@ PATHS = (  # fields
     ("discriminator", "weights"),
     ("teacher", "weights"),
     ("training", "init"),
+    ("vision-aided", "weights"),  # a term
 )
 
 
@@ -201,6 +202,8 @@ def _absolute(layer: dict) -> dict:
     from gan_vkd.data.sources import NAMES
 
     def absolute(group: str, field: str, value: Any) -> Any:
+        if group == "terms" and isinstance(value, dict):
+            return {name: absolute(field, name, own) for name, own in value.items()}
         if not isinstance(value, str):
             return value
         place = expanded(value)

@@ -73,6 +73,7 @@ TERMS = Registry(
         "bcr": "gan_vkd.gan.terms.bcr:BCRTerm",
         "cr": "gan_vkd.gan.terms.cr:CRTerm",
         "lecam": "gan_vkd.gan.terms.lecam:LeCamTerm",
+        "vision-aided": "gan_vkd.gan.terms.vision_aided:VisionAidedTerm",
         "zcr": "gan_vkd.gan.terms.zcr:ZCRTerm",
     },
 )

@@ -29,13 +29,16 @@ def networks_of(recipe: Recipe, train: ImageSet) -> tuple[Generator, nn.Module]:
     return drawing, judging.made(recipe, num_classes, train.channels)
 
 
-def terms_of(recipe: Recipe, discriminator: nn.Module, teacher_dim: int) -> dict[str, Term]:
+def terms_of(
+    recipe: Recipe, discriminator: nn.Module, teacher_dim: int, class_names: tuple[str, ...]
+) -> dict[str, Term]:
     """The distillation where there is a teacher, and the recipe's other terms; they alter D.
 
     Args:
         recipe: of the run.
         discriminator: D.
         teacher_dim: dimension of the teacher's features; 0 without one.
+        class_names: of the training images.
 
     Raises:
         GanVkdError: terms that do not fit the run, or each other.
@@ -55,6 +58,8 @@ def terms_of(recipe: Recipe, discriminator: nn.Module, teacher_dim: int) -> dict
             z_dim=recipe.gan.z_dim,
             batch_size=training.batch_size,
             d_steps=training.d_steps,
+            class_names=class_names,
+            image_size=recipe.data.image_size,
         )
         terms[name] = registry[name](settings, setting)
         terms[name].alter(discriminator)

@@ -94,7 +94,8 @@ class GanTask:
             networks = networks_of(recipe, data.train)
             self.generator, self.discriminator = networks
             teacher_dim = 0 if view is None else view.teacher.dim
-            self.terms = nn.ModuleDict(terms_of(recipe, self.discriminator, teacher_dim))
+            names = data.train.class_names
+            self.terms = nn.ModuleDict(terms_of(recipe, self.discriminator, teacher_dim, names))
         for network in networks:
             network.to(device, memory_format=torch.channels_last)
         self.terms.to(device)

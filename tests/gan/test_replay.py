@@ -28,6 +28,10 @@ CASES = {
         "discriminator.channels=2",
         "distill.generated_every=2",
     ),
+    "vision-aided": (
+        "terms.vision-aided={backbone: random:test_efficientnet, start: 3}",
+        "data.augment=none",
+    ),
     "cr": ("terms.cr={}", "data.augment=none"),
     "bcr": ("terms.bcr={}",),
     "zcr": ("terms.zcr={}",),
@@ -37,7 +41,7 @@ CASES = {
     "whiten-iterative": ("distill.normalise=whiten-iterative",),
     "layernorm": ("distill.normalise=layernorm", "distill.distance=smooth-l1"),
 }
-UNTAUGHT = ("no teacher", "lecam", "cr", "bcr", "zcr")
+UNTAUGHT = ("no teacher", "lecam", "cr", "bcr", "zcr", "vision-aided")
 
 CPU = torch.device("cpu")
 

@@ -146,6 +146,8 @@ class Setting:
         z_dim: of latents.
         batch_size: B.
         d_steps: steps of D an iteration.
+        class_names: of the training images.
+        image_size: their side, pixels.
     """
 
     feature_dim: int
@@ -157,6 +159,8 @@ class Setting:
     z_dim: int = 128
     batch_size: int = 50
     d_steps: int = 1
+    class_names: tuple[str, ...] = ()
+    image_size: int = 32
 
 
 class Contribution(NamedTuple):
