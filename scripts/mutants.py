@@ -44,6 +44,8 @@ LAYERS = ("gan_vkd/gan/networks/layers.py", ["tests/gan/networks"])
 PROJECTED = ("gan_vkd/gan/networks/projected.py", ["tests/gan/networks/test_projected.py"])
 PYRAMID = ("gan_vkd/distill/pyramid.py", ["tests/distill/test_pyramid.py"])
 VISION_AIDED = ("gan_vkd/gan/terms/vision_aided.py", ["tests/gan/terms/test_vision_aided.py"])
+KD_DLGAN = ("gan_vkd/gan/terms/kd_dlgan.py", ["tests/gan/terms/test_kd_dlgan.py"])
+PROMPTS = ("gan_vkd/distill/prompts.py", ["tests/distill/test_prompts.py"])
 LAYERS_REFERENCE = (LAYERS[0], REFERENCE)
 
 
@@ -188,6 +190,14 @@ MUTANTS = [
     Mutant("vision-aided: no blur", VISION_AIDED, "self.blur, padding=1", "torch.ones_like(self.blur) / 16, padding=1"),
     Mutant("vision-aided: from the start", VISION_AIDED, "iteration >= self.settings.start", "iteration >= 0"),
     Mutant("vision-aided: the class is ignored", VISION_AIDED, "(self.embedding(labels) * h).sum(dim=1)", "0 * h.sum(dim=1)"),
+    # KD-DLGAN
+    Mutant("kd-dlgan: real and generated features are never swapped", KD_DLGAN, 'agkd + swapped *', 'agkd + 0 * swapped *'),
+    Mutant("kd-dlgan: they are always swapped", KD_DLGAN, '["q"] <= self.settings.probability', '["q"] <= 2'),
+    Mutant("kd-dlgan: the released form's distances are squared", KD_DLGAN, "(ours - theirs).norm(dim=1).mean()", "(ours - theirs).square().sum(dim=1).mean()"),
+    Mutant("kd-dlgan: the released form averages similarities", KD_DLGAN, "missed.square().sum()", "missed.square().mean()"),
+    Mutant("kd-dlgan: similarities are not normalised", KD_DLGAN, "F.normalize(features @ self.texts.T, dim=1)", "features @ self.texts.T"),
+    Mutant("kd-dlgan: AGKD's weight is CGKD's", KD_DLGAN, "self.agkd * agkd + self.cgkd * cgkd", "self.cgkd * agkd + self.cgkd * cgkd"),
+    Mutant("prototypes are not centred", PROMPTS, "means - centre, 0", "means, 0"),
     # The export
     Mutant("spectral norm is not folded", EXPORT, "raw / sigma", "raw"),
     Mutant("batch-norm statistics of one batch", EXPORT, "norm.momentum = None", "norm.momentum = 1.0"),

@@ -65,7 +65,13 @@ DISCRIMINATORS = Registry(
 
 LOSSES = Registry("adversarial loss", {"hinge": "gan_vkd.gan.losses.hinge:HingeLoss"})
 
-DISTILLATIONS = Registry("method of distillation", {"vkd": "gan_vkd.gan.terms.vkd:VkDTerm"})
+DISTILLATIONS = Registry(
+    "method of distillation",
+    {
+        "kd-dlgan": "gan_vkd.gan.terms.kd_dlgan:KDDLGANTerm",
+        "vkd": "gan_vkd.gan.terms.vkd:VkDTerm",
+    },
+)
 
 TERMS = Registry(
     "term",

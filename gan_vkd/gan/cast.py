@@ -5,6 +5,7 @@ from torch import nn
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.registry import DISCRIMINATORS, DISTILLATIONS, TERMS
 from gan_vkd.data.images import ImageSet
+from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.networks.biggan import Generator
 from gan_vkd.gan.terms.term import Setting, Term
 
@@ -44,6 +45,8 @@ def terms_of(
         GanVkdError: terms that do not fit the run, or each other.
     """
     distill, training = recipe.distill, recipe.training
+    if not teacher_dim and distill.method != "vkd":
+        raise GanVkdError(f"--with {distill.method}: learns from a teacher: name a --teacher")
     chosen = {distill.method: (DISTILLATIONS, distill)} if teacher_dim else {}
     chosen |= {name: (TERMS, settings) for name, settings in recipe.terms.items()}
     terms = {}
@@ -58,6 +61,7 @@ def terms_of(
             z_dim=recipe.gan.z_dim,
             batch_size=training.batch_size,
             d_steps=training.d_steps,
+            teacher=recipe.teacher.spec,
             class_names=class_names,
             image_size=recipe.data.image_size,
         )

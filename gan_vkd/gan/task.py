@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -136,9 +137,13 @@ class GanTask:
     def prepare(self, reporter: Reporter) -> None:
         """Let the terms take what they need to know of the data; before a new run's iteration 0."""
         view, flip = self.view, self.recipe.data.flip
-        features = None if view is None else lambda: view.training_features(flip, reporter)
+        features = labels = None
+        if view is not None:
+            features = partial(view.training_features, flip, reporter)
+            rows = torch.cat([rows for rows, _ in view.training_parts(flip)])
+            labels = self.data.train.labels.cpu()[rows]
         for term in self.terms.values():
-            term.prepare(features)
+            term.prepare(features, labels)
 
     def iterate(self, iteration: int, measure: bool = False) -> dict[str, float]:
         """One iteration: `d_steps` steps of D, one of G, one of the average.

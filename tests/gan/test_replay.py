@@ -28,6 +28,7 @@ CASES = {
         "discriminator.channels=2",
         "distill.generated_every=2",
     ),
+    "kd-dlgan": ("distill.method=kd-dlgan", "distill.form=paper"),
     "vision-aided": (
         "terms.vision-aided={backbone: random:test_efficientnet, start: 3}",
         "data.augment=none",
