@@ -1,4 +1,4 @@
-"""Losses, terms, methods and augmentations by name: one line for each.
+"""Discriminators, losses, terms, methods and augmentations by name: one line for each.
 
 An entry is a class, or the place of one as `module:Class`, imported when it is first asked for.
 Each class tells in its docstring what it does and where it comes from, and has
@@ -55,11 +55,34 @@ class Registry:
             raise ValueError(f"no {self.kind} is called {name!r}; {known}")
 
 
+DISCRIMINATORS = Registry(
+    "discriminator",
+    {
+        "biggan": "gan_vkd.gan.networks.biggan:Discriminator",
+        "projected": "gan_vkd.gan.networks.projected:ProjectedDiscriminator",
+    },
+)
+
 LOSSES = Registry("adversarial loss", {"hinge": "gan_vkd.gan.losses.hinge:HingeLoss"})
 
-DISTILLATIONS = Registry("method of distillation", {"vkd": "gan_vkd.gan.terms.vkd:VkDTerm"})
+DISTILLATIONS = Registry(
+    "method of distillation",
+    {
+        "kd-dlgan": "gan_vkd.gan.terms.kd_dlgan:KDDLGANTerm",
+        "vkd": "gan_vkd.gan.terms.vkd:VkDTerm",
+    },
+)
 
-TERMS = Registry("term", {"lecam": "gan_vkd.gan.terms.lecam:LeCamTerm"})
+TERMS = Registry(
+    "term",
+    {
+        "bcr": "gan_vkd.gan.terms.bcr:BCRTerm",
+        "cr": "gan_vkd.gan.terms.cr:CRTerm",
+        "lecam": "gan_vkd.gan.terms.lecam:LeCamTerm",
+        "vision-aided": "gan_vkd.gan.terms.vision_aided:VisionAidedTerm",
+        "zcr": "gan_vkd.gan.terms.zcr:ZCRTerm",
+    },
+)
 
 AUGMENTATIONS = Registry(
     "augmentation",
@@ -67,5 +90,6 @@ AUGMENTATIONS = Registry(
         "color": "gan_vkd.gan.augment.diffaugment:Color",
         "translation": "gan_vkd.gan.augment.diffaugment:Translation",
         "cutout": "gan_vkd.gan.augment.diffaugment:Cutout",
+        "flip": "gan_vkd.gan.augment.flip:Flip",
     },
 )

@@ -73,6 +73,7 @@ class VkDTerm(Term):
     the teacher generated images, λ goes a tenth of the way in its logarithm.
     """
 
+    shared = True
     paper = "Miles, Elezi and Deng, CVPR 2024"
     Settings = VkDSettings
 
@@ -110,7 +111,11 @@ class VkDTerm(Term):
             f"projection{control}"
         )
 
-    def prepare(self, teacher_features: Callable[[], Iterable[torch.Tensor]]) -> None:
+    def prepare(
+        self,
+        teacher_features: Callable[[], Iterable[torch.Tensor]],
+        labels: torch.Tensor | None = None,
+    ) -> None:
         """The statistics of `whiten-dataset`."""
         normalise = self.loss.normalise
         if isinstance(normalise, WhitenDataset):
