@@ -55,7 +55,13 @@ class Registry:
             raise ValueError(f"no {self.kind} is called {name!r}; {known}")
 
 
-LOSSES = Registry("adversarial loss", {"hinge": "gan_vkd.gan.losses.hinge:HingeLoss"})
+LOSSES = Registry(
+    "adversarial loss",
+    {
+        "hinge": "gan_vkd.gan.losses.hinge:HingeLoss",
+        "relativistic": "gan_vkd.gan.losses.relativistic:RelativisticLoss",
+    },
+)
 
 DISTILLATIONS = Registry("method of distillation", {"vkd": "gan_vkd.gan.terms.vkd:VkDTerm"})
 
@@ -64,7 +70,11 @@ TERMS = Registry(
     {
         "bcr": "gan_vkd.gan.terms.bcr:BCRTerm",
         "cr": "gan_vkd.gan.terms.cr:CRTerm",
+        "diggan": "gan_vkd.gan.terms.diggan:DigGANTerm",
         "lecam": "gan_vkd.gan.terms.lecam:LeCamTerm",
+        "r1": "gan_vkd.gan.terms.r1:R1Term",
+        "r2": "gan_vkd.gan.terms.r2:R2Term",
+        "san": "gan_vkd.gan.terms.san:SANTerm",
         "zcr": "gan_vkd.gan.terms.zcr:ZCRTerm",
     },
 )
