@@ -68,6 +68,9 @@ DISTILLATIONS = Registry("method of distillation", {"vkd": "gan_vkd.gan.terms.vk
 TERMS = Registry(
     "term",
     {
+        "adaptive": "gan_vkd.gan.terms.adaptive:AdaptiveTerm",
+        "apa": "gan_vkd.gan.terms.apa:APATerm",
+        "augself": "gan_vkd.gan.terms.augself:AugSelfTerm",
         "bcr": "gan_vkd.gan.terms.bcr:BCRTerm",
         "cr": "gan_vkd.gan.terms.cr:CRTerm",
         "diggan": "gan_vkd.gan.terms.diggan:DigGANTerm",
@@ -82,6 +85,7 @@ TERMS = Registry(
 AUGMENTATIONS = Registry(
     "augmentation",
     {
+        "ada": "gan_vkd.gan.augment.ada:Ada",
         "color": "gan_vkd.gan.augment.diffaugment:Color",
         "translation": "gan_vkd.gan.augment.diffaugment:Translation",
         "cutout": "gan_vkd.gan.augment.diffaugment:Cutout",

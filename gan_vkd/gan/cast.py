@@ -3,6 +3,7 @@
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.registry import DISTILLATIONS, TERMS
 from gan_vkd.data.images import ImageSet
+from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.gan.networks.biggan import Discriminator, Generator
 from gan_vkd.gan.terms.term import Setting, Term
 
@@ -25,12 +26,15 @@ def networks_of(recipe: Recipe, train: ImageSet) -> tuple[Generator, Discriminat
     return drawing, Discriminator(**shape, widths=gan.discriminator_widths)
 
 
-def terms_of(recipe: Recipe, discriminator: Discriminator, teacher_dim: int) -> dict[str, Term]:
-    """The distillation where there is a teacher, and the recipe's other terms; they alter D.
+def terms_of(
+    recipe: Recipe, discriminator: Discriminator, augmentation: Augmentation, teacher_dim: int
+) -> dict[str, Term]:
+    """The distillation where there is a teacher, the augmentation's term, and the recipe's own.
 
     Args:
         recipe: of the run.
-        discriminator: D.
+        discriminator: D, which terms may alter.
+        augmentation: of what D is shown, which they may alter too.
         teacher_dim: dimension of the teacher's features; 0 without one.
 
     Raises:
@@ -38,7 +42,9 @@ def terms_of(recipe: Recipe, discriminator: Discriminator, teacher_dim: int) -> 
     """
     distill, training = recipe.distill, recipe.training
     chosen = {distill.method: (DISTILLATIONS, distill)} if teacher_dim else {}
-    chosen |= {name: (TERMS, settings) for name, settings in recipe.terms.items()}
+    adaptive = {"adaptive": TERMS["adaptive"].Settings()} if "ada" in augmentation.policies else {}
+    own = {**adaptive, **recipe.terms}
+    chosen |= {name: (TERMS, settings) for name, settings in own.items()}
     terms = {}
     for name, (registry, settings) in chosen.items():
         setting = Setting(
@@ -53,5 +59,5 @@ def terms_of(recipe: Recipe, discriminator: Discriminator, teacher_dim: int) -> 
             d_steps=training.d_steps,
         )
         terms[name] = registry[name](settings, setting)
-        terms[name].alter(discriminator)
+        terms[name].alter(discriminator, augmentation)
     return terms

@@ -60,6 +60,7 @@ class GanTask:
     shown: ClassVar = {
         "d_real": "D real",
         "d_fake": "fake",
+        "d": "D",
         "distill_real": "distill",
         "g": "G",
         "overfitting": "overfit",
@@ -94,7 +95,9 @@ class GanTask:
             networks = networks_of(recipe, data.train)
             self.generator, self.discriminator = networks
             teacher_dim = 0 if view is None else view.teacher.dim
-            self.terms = nn.ModuleDict(terms_of(recipe, self.discriminator, teacher_dim))
+            augmentation = Augmentation(recipe.data.policies)
+            made = terms_of(recipe, self.discriminator, augmentation, teacher_dim)
+            self.terms = nn.ModuleDict(made)
         for network in networks:
             network.to(device, memory_format=torch.channels_last)
         self.terms.to(device)
@@ -106,7 +109,6 @@ class GanTask:
         self.g_player = Player({"generator": self.generator}, training.g_lr, BETAS)
 
         # 3. The rules, and the random numbers.
-        augmentation = Augmentation(recipe.data.policies)
         adversarial = LOSSES[recipe.gan.loss]()
         self.game = Game(
             generator=self.generator,

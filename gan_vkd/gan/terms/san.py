@@ -5,6 +5,7 @@ from torch import nn
 
 from gan_vkd.config.core import Group
 from gan_vkd.errors import GanVkdError
+from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.gan.networks.biggan import Discriminator
 from gan_vkd.gan.terms.term import Contribution, Seen, Setting, Term
 
@@ -34,7 +35,7 @@ class SANTerm(Term):
         if setting.loss != "hinge":
             raise GanVkdError(f"--with san: is for the hinge loss: leave --loss {setting.loss} out")
 
-    def alter(self, discriminator: nn.Module) -> None:
+    def alter(self, discriminator: nn.Module, augmentation: Augmentation) -> None:
         """Hold ω in the logits."""
         if not isinstance(discriminator, Discriminator):
             raise GanVkdError("--with san: needs BigGAN's discriminator: leave it out")

@@ -61,7 +61,7 @@ class SmallGame:
                 **setting,
             )
             made[name] = TERMS[name](TERMS[name].Settings(**fields), own).double()
-            made[name].alter(self.d)
+            made[name].alter(self.d, augmentation)
         self.game = Game(self.g, self.d, adversarial, made, augmentation)
         numbers = generator("small game")
         labels = torch.randint(CLASSES, (batch,), generator=numbers)
@@ -80,7 +80,15 @@ class SmallGame:
             paired=adversarial.paired,
         )
         of_d, of_g = draws.by_step(draws.of_iteration(0))
-        self.of_d, self.of_g = (replace(d, latents=d.latents.double()) for d in (of_d, of_g))
+        self.of_d, self.of_g = in_float64(of_d), in_float64(of_g)
+
+
+def in_float64(draws):
+    own = {
+        name: {key: n.double() if n.is_floating_point() else n for key, n in numbers.items()}
+        for name, numbers in draws.own.items()
+    }
+    return replace(draws, latents=draws.latents.double(), own=own)
 
 
 def moved(images, offsets):
