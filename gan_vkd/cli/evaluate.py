@@ -10,11 +10,18 @@ from gan_vkd.cli.plumbing import begin, data_root_option, device_option, newest,
 from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.terminal import printable
 
+FIELD_NUM = 10_000  # samples of the data-limited literature
+
 
 @click.command("eval")
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @click.option("--reference", help="train, test or subset of the run's data; or SPEC[:train|test].")
 @click.option("--num", type=click.IntRange(min=2), help="Images judged.  [5000]")
+@click.option(
+    "--protocol",
+    type=click.Choice(["field"]),
+    help="field: 10,000 samples against the run's test split, as papers on CIFAR do.",
+)
 @click.option("--nearest-k", type=click.IntRange(min=1), help="k of neighbourhoods.  [5]")
 @click.option("--json", "json_file", help="Write the figures here too; - for standard output.")
 @click.option(
@@ -50,6 +57,7 @@ def evaluate(
     target: Path | None,
     reference: str | None,
     num: int | None,
+    protocol: str | None,
     nearest_k: int | None,
     json_file: str | None,
     extractor: str | None,
@@ -73,13 +81,17 @@ def evaluate(
         _refuse(context, judging, "--compare judges nothing")
         _compare(*compare, json_file, quiet)
         return
+    if protocol == "field":
+        _refuse(context, {"num", "reference"}, "--protocol field sets it")
+        num, reference = FIELD_NUM, "test"
     target = target or newest(quiet)
     picked, reporter = begin(device, quiet)
 
-    from gan_vkd.evaluation import judged, protocol
+    from gan_vkd.evaluation import judged
     from gan_vkd.evaluation.features import load_extractor
     from gan_vkd.evaluation.findings import sentences
     from gan_vkd.evaluation.pictures import nearest_picture
+    from gan_vkd.evaluation.protocol import evaluate as evaluated
     from gan_vkd.evaluation.table import metrics_table
     from gan_vkd.paths import replacing
 
@@ -89,7 +101,7 @@ def evaluate(
     of_run = judged.is_run(target)
     _refuse(
         context,
-        {"size"} if of_run else {"seed", "checkpoint", "dataset"},
+        {"size"} if of_run else {"seed", "checkpoint", "dataset", "protocol"},
         f"{target} is {'a run' if of_run else 'no run'}",
     )
     if of_run:
@@ -114,7 +126,7 @@ def evaluate(
             data_root=data_root,
             reporter=reporter,
         )
-    result = protocol.evaluate(
+    result = evaluated(
         case.judged,
         case.real,
         origin=case.origin,

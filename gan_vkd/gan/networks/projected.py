@@ -76,6 +76,7 @@ class ProjectedDiscriminator(nn.Module):
     """
 
     paper = "Sauer et al., NeurIPS 2021"
+    alone = False  # batch norm
     Settings = ProjectedSettings
 
     def __init__(
