@@ -10,6 +10,8 @@ from gan_vkd.cli.plumbing import begin, data_root_option, device_option, newest,
 from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.terminal import printable
 
+FIELD_NUM = 10_000  # samples of the data-limited literature
+
 
 @click.command("eval")
 @click.argument("target", required=False, type=click.Path(path_type=Path))
@@ -29,6 +31,12 @@ from gan_vkd.terminal import printable
     help="With --save-stats: write mean and covariance without features, for FID and IS only.",
 )
 @click.option("--num", type=click.IntRange(min=2), help="Number of images to evaluate.  [5000]")
+@click.option(
+    "--protocol",
+    "published",
+    type=click.Choice(["field"]),
+    help="field: 10,000 samples against the run's test split, as papers on CIFAR do.",
+)
 @click.option(
     "--nearest-k",
     type=click.IntRange(min=1),
@@ -75,6 +83,7 @@ def evaluate(
     save_stats: Path | None,
     moments_only: bool,
     num: int | None,
+    published: str | None,
     nearest_k: int | None,
     json_file: str | None,
     extractor: str | None,
@@ -102,10 +111,13 @@ def evaluate(
         raise click.UsageError("--moments-only needs --save-stats")
     if save_stats is not None and save_stats.suffix != ".npz":
         raise click.UsageError(f"--save-stats {save_stats}: the name must end in .npz")
+    if published == "field":
+        _refuse(context, {"num", "reference"}, "--protocol field sets it")
+        num, reference = FIELD_NUM, "test"
     target = target or newest(quiet)
     picked, reporter = begin(device, quiet)
 
-    from gan_vkd.evaluation import judged, protocol
+    from gan_vkd.evaluation import judged
     from gan_vkd.evaluation.features import load_extractor
     from gan_vkd.evaluation.findings import sentences
     from gan_vkd.evaluation.pictures import nearest_picture
@@ -119,7 +131,7 @@ def evaluate(
     of_run = judged.is_run(target)
     _refuse(
         context,
-        {"size"} if of_run else {"seed", "checkpoint", "dataset"},
+        {"size"} if of_run else {"seed", "checkpoint", "dataset", "published"},
         f"{target} is {'a run' if of_run else 'not a run'}",
     )
     if of_run:

@@ -63,7 +63,13 @@ DISCRIMINATORS = Registry(
     },
 )
 
-LOSSES = Registry("adversarial loss", {"hinge": "gan_vkd.gan.losses.hinge:HingeLoss"})
+LOSSES = Registry(
+    "adversarial loss",
+    {
+        "hinge": "gan_vkd.gan.losses.hinge:HingeLoss",
+        "relativistic": "gan_vkd.gan.losses.relativistic:RelativisticLoss",
+    },
+)
 
 DISTILLATIONS = Registry(
     "method of distillation",
@@ -76,9 +82,16 @@ DISTILLATIONS = Registry(
 TERMS = Registry(
     "term",
     {
+        "adaptive": "gan_vkd.gan.terms.adaptive:AdaptiveTerm",
+        "apa": "gan_vkd.gan.terms.apa:APATerm",
+        "augself": "gan_vkd.gan.terms.augself:AugSelfTerm",
         "bcr": "gan_vkd.gan.terms.bcr:BCRTerm",
         "cr": "gan_vkd.gan.terms.cr:CRTerm",
+        "diggan": "gan_vkd.gan.terms.diggan:DigGANTerm",
         "lecam": "gan_vkd.gan.terms.lecam:LeCamTerm",
+        "r1": "gan_vkd.gan.terms.r1:R1Term",
+        "r2": "gan_vkd.gan.terms.r2:R2Term",
+        "san": "gan_vkd.gan.terms.san:SANTerm",
         "vision-aided": "gan_vkd.gan.terms.vision_aided:VisionAidedTerm",
         "zcr": "gan_vkd.gan.terms.zcr:ZCRTerm",
     },
@@ -87,6 +100,7 @@ TERMS = Registry(
 AUGMENTATIONS = Registry(
     "augmentation",
     {
+        "ada": "gan_vkd.gan.augment.ada:Ada",
         "color": "gan_vkd.gan.augment.diffaugment:Color",
         "translation": "gan_vkd.gan.augment.diffaugment:Translation",
         "cutout": "gan_vkd.gan.augment.diffaugment:Cutout",

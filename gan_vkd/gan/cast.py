@@ -7,8 +7,9 @@ from gan_vkd.config.core import Recipe
 from gan_vkd.config.registry import DISCRIMINATORS, DISTILLATIONS, LOSSES, TERMS
 from gan_vkd.data.images import ImageSet
 from gan_vkd.errors import GanVkdError
+from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.gan.networks.biggan import Generator
-from gan_vkd.gan.terms.term import Setting, Term
+from gan_vkd.gan.terms.term import GRADIENTS, Setting, Term
 
 
 def networks_of(recipe: Recipe, train: ImageSet) -> tuple[Generator, nn.Module]:
@@ -34,13 +35,18 @@ def networks_of(recipe: Recipe, train: ImageSet) -> tuple[Generator, nn.Module]:
 
 
 def terms_of(
-    recipe: Recipe, discriminator: nn.Module, teacher_dim: int, class_names: tuple[str, ...]
+    recipe: Recipe,
+    discriminator: nn.Module,
+    augmentation: Augmentation,
+    teacher_dim: int,
+    class_names: tuple[str, ...],
 ) -> dict[str, Term]:
-    """The distillation where there is a teacher, and the recipe's other terms; they alter D.
+    """The distillation where there is a teacher, the augmentation's term, and the recipe's own.
 
     Args:
         recipe: of the run.
-        discriminator: D.
+        discriminator: D, which terms may alter.
+        augmentation: of what D is shown, which they may alter too.
         teacher_dim: dimension of the teacher's features; 0 without one.
         class_names: of the training images.
 
@@ -51,7 +57,9 @@ def terms_of(
     if not teacher_dim and distill.method != "vkd":
         raise GanVkdError(f"--with {distill.method}: learns from a teacher: name a --teacher")
     chosen = {distill.method: (DISTILLATIONS, distill)} if teacher_dim else {}
-    chosen |= {name: (TERMS, settings) for name, settings in recipe.terms.items()}
+    adaptive = {"adaptive": TERMS["adaptive"].Settings()} if "ada" in augmentation.policies else {}
+    own = {**adaptive, **recipe.terms}
+    chosen |= {name: (TERMS, settings) for name, settings in own.items()}
     terms = {}
     for name, (registry, settings) in chosen.items():
         setting = Setting(
@@ -70,7 +78,13 @@ def terms_of(
         )
         _require_shared(f"--with {name}", registry[name])
         terms[name] = registry[name](settings, setting)
-        terms[name].alter(discriminator)
+        terms[name].alter(discriminator, augmentation)
+        steps = range(training.d_steps)
+        if not discriminator.alone and any({*GRADIENTS} & terms[name].reads(s) for s in steps):
+            raise GanVkdError(
+                f"--with {name}: needs the gradient of each image's logit by that image, and the "
+                f"discriminator {recipe.discriminator.kind} has batch norm: leave {name} out"
+            )
     return terms
 
 

@@ -63,6 +63,7 @@ class GanTask:
     shown: ClassVar = {
         "d_real": "D real",
         "d_fake": "fake",
+        "d": "D",
         "distill_real": "distill",
         "g": "G",
         "overfitting": "overfit",
@@ -97,8 +98,12 @@ class GanTask:
             networks = networks_of(recipe, data.train)
             self.generator, self.discriminator = networks
             teacher_dim = 0 if view is None else view.teacher.dim
-            names = data.train.class_names
-            self.terms = nn.ModuleDict(terms_of(recipe, self.discriminator, teacher_dim, names))
+            augmentation = Augmentation(recipe.data.policies)
+            made = terms_of(
+                *(recipe, self.discriminator, augmentation),
+                *(teacher_dim, data.train.class_names),
+            )
+            self.terms = nn.ModuleDict(made)
         for network in networks:
             network.to(device, memory_format=torch.channels_last)
         self.terms.to(device)
@@ -111,7 +116,6 @@ class GanTask:
         self.g_player = Player({"generator": self.generator}, training.g_lr, BETAS)
 
         # 3. The rules, and the random numbers.
-        augmentation = Augmentation(recipe.data.policies)
         adversarial = LOSSES[recipe.gan.loss]()
         self.game = Game(
             generator=self.share.generator(self.generator),

@@ -47,6 +47,25 @@ def test_resumed_run_has_the_same_bits(gan_vkd, tmp_path, normalise):
     assert_same_bits(tmp_path / "whole", tmp_path / "cut")
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        "--augment ada --with adaptive:images=64,start=0.4 --with apa:images=64,start=0.4",
+        "--with diggan:weight=1 --with augself --with lecam:start=2 --with san",
+        "--loss relativistic --with r1 --with r2 --with zcr --with bcr",
+    ],
+)
+def test_methods_of_the_field_resume_with_the_same_bits(gan_vkd, tmp_path, method):
+    flags = [*BASE, "--subset", "0.2", "--teacher", "none", *method.split()]
+    for run, iterations in (("whole", 5), ("cut", 3)):  # 3: amid ADA's four steps of D
+        result = gan_vkd(*flags, "--iterations", iterations, "--run-dir", tmp_path / run)
+        assert result.exit_code == 0, result.output
+    on = ["train", "--resume", "--run-dir", tmp_path / "cut", "--iterations", 5, "--quiet"]
+    result = gan_vkd(*on)
+    assert result.exit_code == 0, result.output
+    assert_same_bits(tmp_path / "whole", tmp_path / "cut")
+
+
 PROJECTED = "projected:backbone=random:test_efficientnet,channels=2"
 
 

@@ -102,6 +102,9 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images and labels → real or generated (projection discriminator, Miyato & Koyama 2018).
 
+    Attributes:
+        slicing: whether the logits' gradient leaves the direction of the last layer alone.
+
     Args:
         num_classes: classes it judges.
         image_size: pixels, one of `gan_vkd.config.sizes.SIZES`.
@@ -113,6 +116,7 @@ class Discriminator(nn.Module):
     paper = "Brock et al., ICLR 2019"
     Settings = BigGANSettings
     shared = True  # several processes are shown to train it like one
+    alone = True  # whether what it says of an image depends on that image alone
     summary = ""  # of what the plan of a run says of it beside its parameters
 
     def __init__(
@@ -135,6 +139,7 @@ class Discriminator(nn.Module):
         self.feature_dim = sizes[-1]
         self.linear = nn.Linear(sizes[-1], 1)
         self.embedding = nn.Embedding(num_classes, sizes[-1])
+        self.slicing = False
         initialise(self, spectral_norm=True)
 
     @classmethod
@@ -156,9 +161,27 @@ class Discriminator(nn.Module):
         return at_least_fp32(F.relu(x)).sum(dim=(2, 3))
 
     def judge(self, h: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Features h [B, feature_dim] and int64 [B] → logits [B], high for real; fp32."""
+        """Features h [B, feature_dim] and int64 [B] → logits [B], high for real; fp32.
+
+        With `slicing` the gradient leaves the direction of the class's weights as it is.
+        """
         with torch.autocast(h.device.type, enabled=False):
-            return self.linear(h).squeeze(1) + (self.embedding(labels) * h).sum(1)
+            if not self.slicing:
+                return self.linear(h).squeeze(1) + (self.embedding(labels) * h).sum(1)
+            length, direction = self._sliced(labels)
+            return length * (direction.detach() * h).sum(1) + self.linear.bias
+
+    def along(self, h: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """⟨s ω, h⟩ [B] with the length s of the class's weights held: trains their direction ω."""
+        with torch.autocast(h.device.type, enabled=False):
+            length, direction = self._sliced(labels)
+            return length.detach() * (direction * h).sum(1)
+
+    def _sliced(self, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Each label's weights: their length [B] and direction [B, feature_dim]."""
+        weights = self.linear.weight + self.embedding(labels)
+        length = weights.norm(dim=1).clamp_min(1e-12)
+        return length, weights / length[:, None]
 
     def forward(
         self, images: torch.Tensor, labels: torch.Tensor

@@ -77,6 +77,7 @@ class ProjectedDiscriminator(nn.Module):
 
     paper = "Sauer et al., NeurIPS 2021"
     shared = False  # its batch norm is that of one process
+    alone = False  # batch norm
     Settings = ProjectedSettings
 
     def __init__(

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from gan_vkd.config.core import Group
+from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.gan.draws import StepDraws
 
 Images = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -202,8 +203,8 @@ class Term(nn.Module):
         super().__init__()
         self.settings, self.name = settings, setting.name
 
-    def alter(self, discriminator: nn.Module) -> None:
-        """Change D itself, once, before it is moved to its device and trained.
+    def alter(self, discriminator: nn.Module, augmentation: Augmentation) -> None:
+        """Change D itself or the augmentation, once, before D is moved to its device and trained.
 
         Raises:
             GanVkdError: a discriminator that can't be changed so.

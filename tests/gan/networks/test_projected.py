@@ -4,9 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gan_vkd.config.layers import discriminator_layer, preset_layer, resolve
+from gan_vkd.config.layers import discriminator_layer, preset_layer, resolve, with_layer
 from gan_vkd.distill.pyramid import FeaturePyramid
 from gan_vkd.errors import GanVkdError
+from gan_vkd.gan.augment.augmentation import Augmentation
+from gan_vkd.gan.cast import terms_of
 from gan_vkd.gan.networks.projected import Mixing, ProjectedDiscriminator
 
 B = 3
@@ -100,7 +102,7 @@ class Published(torch.nn.Module):
     """EfficientNet-Lite0's maps of 224 pixels."""
 
     shapes = ((24, 56), (40, 28), (112, 14), (320, 7))
-    spec, image_size = "efficientnet-lite0", 224
+    spec, image_size, feature_dim, alone = "efficientnet-lite0", 224, 4, False
 
 
 def test_shapes_are_the_published_ones_where_64_channels_see_224_pixels():
@@ -161,6 +163,14 @@ def test_mixing_is_a_function_of_the_seed_alone():
 
 
 WIDTHS = ("generator_widths", "discriminator_widths")  # tiny's are of 16 pixels
+
+
+@pytest.mark.parametrize("term", ["r1", "diggan"])
+def test_terms_that_need_each_image_s_own_gradient_are_refused(term):
+    layers = [("tiny", preset_layer("tiny")), ("d", discriminator_layer("projected"))]
+    recipe = resolve([*layers, ("with", with_layer(term))])
+    with pytest.raises(GanVkdError, match=f"--with {term}: .* has batch norm: leave {term} out"):
+        terms_of(recipe, Published(), Augmentation(()), 0, ("a",))
 
 
 def made(text, **data):

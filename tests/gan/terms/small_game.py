@@ -8,6 +8,7 @@ from torch import nn
 from gan_vkd.config.registry import LOSSES, TERMS
 from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.gan.draws import Draws
+from gan_vkd.gan.networks.biggan import Discriminator
 from gan_vkd.gan.steps import Game, Real
 from gan_vkd.gan.terms.term import Setting
 from gan_vkd.randomness import generator
@@ -43,15 +44,15 @@ class SmallDiscriminator(nn.Module):
 class SmallGame:
     """Rules, images and draws of one step of each player."""
 
-    def __init__(self, terms: dict, policies=(), loss="hinge", batch=B, **setting):
+    def __init__(self, terms: dict, policies=(), loss="hinge", batch=B, judge=None, **setting):
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            self.g, self.d = SmallGenerator().double(), SmallDiscriminator().double()
+            self.g, self.d = SmallGenerator().double(), (judge or SmallDiscriminator)().double()
         augmentation, adversarial = Augmentation(policies), LOSSES[loss]()
         made = {}
         for name, fields in terms.items():
             own = Setting(
-                feature_dim=DS,
+                feature_dim=self.d.feature_dim,
                 name=name,
                 loss=loss,
                 policies=tuple(policies),
@@ -60,7 +61,7 @@ class SmallGame:
                 **setting,
             )
             made[name] = TERMS[name](TERMS[name].Settings(**fields), own).double()
-            made[name].alter(self.d)
+            made[name].alter(self.d, augmentation)
         self.game = Game(self.g, self.d, adversarial, made, augmentation)
         numbers = generator("small game")
         labels = torch.randint(CLASSES, (batch,), generator=numbers)
@@ -79,7 +80,15 @@ class SmallGame:
             paired=adversarial.paired,
         )
         of_d, of_g = draws.by_step(draws.of_iteration(0))
-        self.of_d, self.of_g = (replace(d, latents=d.latents.double()) for d in (of_d, of_g))
+        self.of_d, self.of_g = in_float64(of_d), in_float64(of_g)
+
+
+def in_float64(draws):
+    own = {
+        name: {key: n.double() if n.is_floating_point() else n for key, n in numbers.items()}
+        for name, numbers in draws.own.items()
+    }
+    return replace(draws, latents=draws.latents.double(), own=own)
 
 
 def moved(images, offsets):
@@ -103,3 +112,9 @@ def gradients(loss, network):
 
 def same(ours, expected):
     return all(torch.allclose(a, b, atol=1e-12) for a, b in zip(ours, expected, strict=True))
+
+
+def biggans():
+    """BigGAN's discriminator at its smallest, in eval mode: power iterations stand still."""
+    shape = {"num_classes": CLASSES, "image_size": 16, "channels": 2}
+    return Discriminator(**shape).eval()

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
 
 from gan_vkd.config.layers import preset_layer, resolve, set_layer, with_layer
 from gan_vkd.errors import GanVkdError
+from gan_vkd.gan.augment.augmentation import Augmentation
+from gan_vkd.gan.cast import terms_of
 from gan_vkd.gan.draws import StepDraws
 from gan_vkd.gan.terms.kd_dlgan import KDDLGANSettings, KDDLGANTerm
 from gan_vkd.gan.terms.term import Seen, Setting
@@ -134,8 +137,8 @@ def test_it_takes_nothing_of_the_preset_s_distillation():
         resolve([("lab", preset_layer("lab")), ("a", with_layer("kd-dlgan")), ("b", sets)])
 
 
-def test_without_a_teacher_it_is_refused(refused, tmp_path):
-    flags = ["--preset", "tiny", "--teacher", "none", "--run-dir", tmp_path / "run"]
-    line = refused("train", *flags, "--with", "kd-dlgan", "--iterations", 1)
-    assert "--with kd-dlgan: learns from a teacher: name a --teacher" in line
-    assert not (tmp_path / "run").exists()
+def test_without_a_teacher_it_is_refused():
+    none = set_layer(("teacher.spec=none",))
+    recipe = resolve([("a", preset_layer("tiny")), ("b", none), ("c", with_layer("kd-dlgan"))])
+    with pytest.raises(GanVkdError, match="--with kd-dlgan: learns from a teacher: name a --teac"):
+        terms_of(recipe, nn.Identity(), Augmentation(()), 0, NAMES)
