@@ -54,6 +54,16 @@ AVERAGE = ("gan_vkd/gan/ema.py", ["tests/gan/test_ema.py"])
 EXPORT = ("gan_vkd/gan/exported.py", ["tests/gan/test_exported.py"])
 PLAYERS = ("gan_vkd/engine/players.py", ["tests/engine/test_players.py"])
 PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
+SHARE = ("gan_vkd/gan/share.py", ["tests/gan/test_share.py", "-m", "not slow"])
+ALIKE = (PLAYERS[0], SHARE[1])
+SHARED_TASK = (TASK[0], SHARE[1])
+SHARED_VKD = (VKD_TERM[0], SHARE[1])
+BATCH_NORM = (
+    "gan_vkd/gan/networks/batch_norm.py",
+    ["tests/test_processes.py", "-k", "three_processes"],
+)
+PROCESSES = ("gan_vkd/processes.py", ["tests/test_processes.py"])
+LOOP = ("gan_vkd/engine/loop.py", PROCESSES[1])
 LAYERS = ("gan_vkd/gan/networks/layers.py", ["tests/gan/networks"])
 LAYERS_REFERENCE = (LAYERS[0], REFERENCE)
 
@@ -103,8 +113,8 @@ MUTANTS = [
     Mutant("zCR's view is not augmented", ZCR, "View(scene.augment(images, draws.fake), draws.labels)", "View(images, draws.labels)"),
     Mutant("zCR draws G's images together", ZCR, "-self.settings.weight_generator * value", "self.settings.weight_generator * value"),
     Mutant("terms are left out of G's loss", STEP_TERMS, "= contribution\n                loss, scalars = loss + added,", "= contribution\n                loss, scalars = loss,"),
-    Mutant("views count in the gradients", STEP_TERMS, "_gradients(logits[: len(labels)],", "_gradients(logits,"),
-    Mutant("gradients by augmented images in place of the images", STEP_TERMS, "[*sources, *shown], reads", "[*shown, *sources], reads"),
+    Mutant("views count in the gradients", STEP_TERMS, "real_look.logits.sum() + fake_look.logits.sum(), by", "logits.sum(), by"),
+    Mutant("gradients by augmented images in place of the images", STEP_TERMS, "zip(GRADIENTS, [*sources, *shown]", "zip(GRADIENTS, [*shown, *sources]"),
     Mutant("gradients are constants", STEP_TERMS, "create_graph=True", "create_graph=False, retain_graph=True"),
     Mutant("SAN's logits train the direction", SAN, "direction.detach() * h", "direction * h"),
     Mutant("SAN's direction trains the length", SAN, "length.detach() * (direction", "length * (direction"),
@@ -117,7 +127,7 @@ MUTANTS = [
     Mutant("DigGAN in every step", DIGGAN, "step % self.d_steps == 0", "step >= 0"),
     Mutant("DigGAN forgets", DIGGAN, "self.settings.memory * self.remembers", "0 * self.remembers"),
     Mutant("DigGAN remembers what never was", DIGGAN, "self.settings.memory * self.remembers", "self.settings.memory"),
-    Mutant("AugSelf tells generated images' numbers as real ones'", AUGSELF, "seen.draws.fake, -1.0)", "seen.draws.fake, 1.0)"),
+    Mutant("AugSelf tells generated images' numbers as real ones'", AUGSELF, "seen.h_fake - bare_fake, {name: -n for", "seen.h_fake - bare_fake, {name: n for"),
     Mutant("G's AugSelf is upside down", AUGSELF, "as_real - as_fake", "as_fake - as_real"),
     Mutant("ADA turns once", ADA, "(1 - p).clamp(min=0).sqrt()", "(1 - p).clamp(min=0)"),
     Mutant("ADA's shifts have fractions", ADA, "* reach).round(), 0.0)", "* reach), 0.0)"),
@@ -132,7 +142,7 @@ MUTANTS = [
     Mutant("p goes below 0", CONTROLLER, "self.p.clamp_(min=0.0)", "self.p"),
     Mutant("old signs stay", CONTROLLER, "self.signs.zero_()", "self.signs"),
     Mutant("APA keeps the real images", APA, "torch.where(replaced[:, None, None, None], pseudo, real.images)", "torch.where(replaced[:, None, None, None], real.images, pseudo)"),
-    Mutant("APA's teacher looks at the real images", APA, "torch.where(replaced[:, None], scene.teacher(pseudo), teacher)", "teacher"),
+    Mutant("APA's teacher looks at the real images", APA, "torch.where(of_all[:, None], scene.teacher(pseudo), teacher)", "teacher"),
     # The task
     Mutant("beta1 is .9", TASK, "BETAS = (0.0, 0.999)", "BETAS = (0.9, 0.999)"),
     Mutant("beta2 is .99", TASK, "BETAS = (0.0, 0.999)", "BETAS = (0.0, 0.99)"),
@@ -151,15 +161,15 @@ MUTANTS = [
     Mutant("D is probed in train mode", PROBES, "    module.eval()\n", "    module.train()\n"),
     Mutant("overfitting has the wrong sign", PROBES, 'values["logit_train"] - values["logit_held_out"]', 'values["logit_held_out"] - values["logit_train"]'),
     Mutant("the networks do not depend on the seed", TASK, 'seed_for(training.seed, "networks")', 'seed_for(0, "networks")'),
-    Mutant("spread of real over generated images", TASK, "_spread(seen.fake) / _spread(seen.real)", "_spread(seen.real) / _spread(seen.fake)"),
-    Mutant("an old export is handed out after loading", TASK, '        """Restore what `state_dict` gave; training goes on with the same bits."""\n        self._exported = None', '        """Restore what `state_dict` gave; training goes on with the same bits."""'),
+    Mutant("spread of real over generated images", TASK, "self._spread(seen.fake) / self._spread(seen.real)", "self._spread(seen.real) / self._spread(seen.fake)"),
+    Mutant("an old export is handed out after loading", TASK, '        """Restore the result of `state_dict`; training continues with the same bits."""\n        self._exported = None', '        """Restore the result of `state_dict`; training continues with the same bits."""'),
     # The players
     Mutant("gradients pile up", PLAYERS, "self.optimiser.zero_grad()", "pass"),
     Mutant("restored moments in another memory layout", PLAYERS, "torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)", "tensor.contiguous()"),
     Mutant("moments are not saved", PLAYERS, 'for name, tensor in moments.items()}', 'for name, tensor in moments.items() if name == "step"}'),
     # The draws
     Mutant("all steps share their latents", DRAWS, 'drawn["latents"][turn]', 'drawn["latents"][0]'),
-    Mutant("labels are uniform over the classes", DRAWS, "self.labels[shown]", "shown % 2"),
+    Mutant("labels are uniform over the classes", DRAWS, "labels[shown]", "shown % 2"),
     Mutant("every iteration has the same latents", DRAWS, "return generator(seed, purpose, iteration)", "return generator(seed, purpose)"),
     Mutant("no mirror images", DRAWS, "& self.flip", "& False"),
     Mutant("mirror images though the data have none", DRAWS, "& self.flip", "& True"),
@@ -179,7 +189,7 @@ MUTANTS = [
     Mutant("the control is always on", VKD_TERM, "if self.settings.shuffled else features", "if True else features"),
     Mutant("the fit forgets the square", VKD_TERM, "torch.cat(parts).square().sum()", "torch.cat(parts).abs().sum()"),
     # The loss
-    Mutant("h is not centred", VKD_LOSS, "h = h - global_mean(h)", "h = h + 0"),
+    Mutant("h is not centred", VKD_LOSS, "h = h - (global_mean(h) if self.across_processes else h.mean(dim=0))", "h = h + 0"),
     Mutant("the loss is divided by dt", VKD_LOSS, "min(student_dim, target_dim)", "target_dim"),
     Mutant("the loss is not averaged over the batch", VKD_LOSS, "(self.scale * len(targets))", "self.scale"),
     Mutant("targets are not normalised", VKD_LOSS, "targets = self.normalise(features)", "targets = features"),
@@ -217,12 +227,33 @@ MUTANTS = [
     Mutant("spectral norm stands still", LAYERS, "if self.training:\n                    self.u.copy_(u)", "if False:\n                    self.u.copy_(u)"),
     Mutant("spectral norm by the Frobenius norm", LAYERS, "u, sigma = _unit(matrix.mv(v))", "u, sigma = _unit(matrix.mv(v))[0], matrix.norm()"),
     Mutant("the gradient forgets that the norm moves", LAYERS_REFERENCE, "(gradient - across) / sigma", "gradient / sigma"),
-    Mutant("the class's gain is ignored", LAYERS, "gain = 1 + self.gain(labels)", "gain = 1 + 0 * self.gain(labels)"),
+    Mutant("the class's gain is ignored", LAYERS, "gain = 1 + _embedded(self.gain, labels)", "gain = 1 + 0 * _embedded(self.gain, labels)"),
+    # Several processes
+    Mutant("gradients stay each process's own", ALIKE, "processes.average_(self._gradients())", "pass"),
+    Mutant("gradients are not scaled for the mean", SHARE, "return processes.size() * own.flatten(0, 1), None", "return own.flatten(0, 1), None"),
+    Mutant("the gradient of another's share", SHARE, "[:, ctx.share.own]", "[:, : ctx.share.own.stop - ctx.share.own.start]"),
+    Mutant("every process draws the first images", SHARE, "numbers[:, self.own]", "numbers[:, : self.own.stop - self.own.start]"),
+    Mutant("batch norm over a process's own images", SHARE, "norm.shared = len(self.sizes) > 1", "norm.shared = False"),
+    Mutant("whitening over a process's own images", SHARED_VKD, "across_processes=False", "across_processes=True"),
+    Mutant("the teacher's features of generated images are one's own", SHARE, "lambda images: self.together(see(images))", "lambda images: torch.cat([see(images)] * processes.size())[: sum(self.sizes)]"),
+    Mutant("spread over a process's own images", SHARED_TASK, "self.share.together(images).std(dim=0)", "images.std(dim=0)"),
+    Mutant("batch norm's gradient without the others", BATCH_NORM, "processes.summed(sums)", "sums"),
+    Mutant("batch norm counts processes alike", BATCH_NORM, "(counts * means).sum(0) / count", "means.mean(0)"),
+    Mutant("batch norm forgets how far the means differ", BATCH_NORM, "(squared + counts * (means - mean).square())", "squared"),
+    Mutant("running variance without Bessel's correction", BATCH_NORM, "squares / (count - 1)", "squares / count"),
+    Mutant("the mean over processes is a sum", PROCESSES, "flat.div_(size())", "flat"),
+    Mutant("an error stays with its process", PROCESSES, "    if not last:\n        return", "    if raised is None:\n        return"),
+    Mutant("all say the same error", PROCESSES, "raised if teller == rank() else", "raised if raised is not None else"),
+    Mutant("a state that differs passes", PROCESSES, "if ours != first:", "if False:"),
+    Mutant("a hash of names alone", PROCESSES, "        found.update(tensor.contiguous()", "        (tensor.contiguous()"),
+    Mutant("each process goes by its own clock and signals", LOOP, "number, late = processes.greatest(interruption.signal, time.monotonic() >= deadline)", "number, late = interruption.signal, time.monotonic() >= deadline"),
+    Mutant("processes are not compared", LOOP, "processes.require_same(what, processes.digest, state)", "pass"),
+    Mutant("every process checks its numbers alone", LOOP, "processes.on_first(book.check, done, terms)", "pass"),
     # The export
     Mutant("spectral norm is not folded", EXPORT, "raw / sigma", "raw"),
     Mutant("batch-norm statistics of one batch", EXPORT, "norm.momentum = None", "norm.momentum = 1.0"),
     Mutant("statistics without the classes' proportions", EXPORT, "weights = class_counts.cpu().double()", "weights = (torch.arange(len(class_counts)) == 0).double()"),
-    Mutant("statistics are not estimated anew", EXPORT, "    estimate_statistics(network, class_counts)\n", ""),
+    Mutant("statistics are not estimated anew", EXPORT, "    estimate_statistics(network, shares_of(class_counts, card))\n", ""),
     Mutant("samples depend on their place in the batch", ("gan_vkd/gan/latents.py", EXPORT[1]), 'generator(seed, "latent", int(index))', 'generator(seed, "latent", int(index) % 2)'),
 ]  # fmt: skip
 

@@ -15,9 +15,9 @@ from gan_vkd.terminal import printable
 @config_option
 @set_option
 def recipe(preset: str | None, config: Path | None, assignments: tuple[str, ...]) -> None:
-    """Print the complete recipe, a comment on each field: what it is, its range, its default.
+    """Print the complete recipe, with the meaning, range and default of each field.
 
-    The output is a file for --config.
+    The output can be passed to --config.
     """
     from gan_vkd.config.describe import described
 
@@ -32,7 +32,7 @@ def recipe(preset: str | None, config: Path | None, assignments: tuple[str, ...]
 
 @click.command()
 def methods() -> None:
-    """The losses, terms, methods of distillation and augmentations there are, with their papers."""
+    """List losses, terms, distillation methods and augmentations, with their papers."""
     for flag, registry in (
         ("--loss NAME", LOSSES),
         ("--with NAME", TERMS),

@@ -79,7 +79,7 @@ def file_layer(path: Path) -> dict:
             raise GanVkdError(f"--config {path}: too large for a recipe")
         layer = read_yaml(text, f"--config {path}")
     except (OSError, UnicodeDecodeError) as error:
-        raise GanVkdError(f"--config {path}: can't be read ({error})") from None
+        raise GanVkdError(f"--config {path}: cannot be read ({error})") from None
     if not isinstance(layer, dict):
         raise GanVkdError(f"--config {path}: not a recipe (groups of settings, as in --preset)")
     return layer
@@ -129,7 +129,7 @@ def with_layer(text: str) -> dict:
         known = [*TERMS, *DISTILLATIONS]
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-        raise GanVkdError(f"{where}: no term is called {name!r}; {hint}")
+        raise GanVkdError(f"{where}: unknown term {name!r}; {hint}")
     return {"terms": {name: fields}}
 
 
@@ -237,6 +237,6 @@ def continued(run: Path, layers: list[tuple[str, dict]]) -> Recipe:
             if changed != value and (group, field) != ("training", "iterations"):
                 raise GanVkdError(
                     f"--resume: {group}.{field} is {value!r} in {run} and can't become "
-                    f"{changed!r}: leave it out, or start a new run"
+                    f"{changed!r}: drop it, or start a new run"
                 )
     return recipe

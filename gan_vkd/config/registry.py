@@ -1,4 +1,4 @@
-"""What a run can be made of, by name: one line for each loss, term, method and augmentation.
+"""Losses, terms, methods and augmentations by name: one line for each.
 
 An entry is a class, or the place of one as `module:Class`, imported when it is first asked for.
 Each class tells in its docstring what it does and where it comes from, and has

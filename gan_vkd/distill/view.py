@@ -12,7 +12,7 @@ from gan_vkd.progress import Reporter
 
 
 class TeacherView:
-    """A teacher, and its features of the training images, computed once an image.
+    """A teacher, and its features of the training images, computed once per image.
 
     Args:
         teacher: on the training device.

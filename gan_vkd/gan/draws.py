@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from gan_vkd.data.batches import batch_indices, flip_coins
+from gan_vkd.data.batches import balanced_indices, batch_indices, flip_coins
 from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.randomness import generator
 
@@ -16,7 +16,7 @@ class StepDraws:
 
     Attributes:
         latents: float32 [B, z_dim], standard normal.
-        labels: int64 [B], the classes to generate, in the training data's proportions.
+        labels: int64 [B], the classes to generate, as often as real images of them are shown.
         fake: what augments the generated images, by policy.
         rows: int64 [B]: which training images are shown.
         mirrored: bool [B], which of them are mirrored.
@@ -47,6 +47,8 @@ class Draws:
         seed: of everything.
         terms: what draws the terms' own numbers, by name (see `Term.draw`).
         paired: whether G's step augments real images too.
+        balanced: whether every class is shown and generated equally often; else as often as it
+            has images.
     """
 
     def __init__(
@@ -60,12 +62,16 @@ class Draws:
         flip: bool,
         augmentation: Augmentation,
         seed: int,
+        balanced: bool = False,
         terms: Mapping[str, Callable[..., dict[str, torch.Tensor]]] | None = None,
         paired: bool = False,
     ):
         self.labels, self.image_size, self.augmentation = labels.cpu(), image_size, augmentation
         self.batch_size, self.d_steps, self.z_dim, self.flip = batch_size, d_steps, z_dim, flip
         self.seed, self.terms, self.paired = seed, dict(terms or {}), paired
+        known = self.labels.unique().tolist()
+        # images of each class, where classes are drawn and not images
+        self.members = [(self.labels == k).nonzero().flatten() for k in known] if balanced else None
 
     def of_iteration(self, iteration: int) -> dict[str, torch.Tensor]:
         """All numbers of `d_steps` steps of D and the step of G, by name, on the CPU.
@@ -80,14 +86,15 @@ class Draws:
         def stream(purpose: str) -> torch.Generator:
             return generator(seed, purpose, iteration)
 
-        rows = [batch_indices(len(self.labels), count, first + turn, seed) for turn in steps]
+        rows = [self._rows(first + turn) for turn in steps]
         coins = [flip_coins(count, first + turn, seed) & self.flip for turn in steps]
-        shown = torch.randint(len(self.labels), in_all, generator=stream("labels"))
+        labels = self.labels if self.members is None else self.labels.unique()
+        shown = torch.randint(len(labels), in_all, generator=stream("labels"))
         drawn = {
             "rows": torch.stack(rows),
             "mirrored": torch.stack(coins),
             "latents": torch.randn(*in_all, self.z_dim, generator=stream("latents")),
-            "labels": self.labels[shown],
+            "labels": labels[shown],
         }
         for kind, shape in (("real", in_all if self.paired else in_d), ("fake", in_all)):
             numbers = self.augmentation.draw(shape, self.image_size, stream(f"augment {kind}"))
@@ -97,8 +104,14 @@ class Draws:
             drawn |= {f"{name}: {key}": values for key, values in numbers.items()}
         return drawn
 
+    def _rows(self, step: int) -> torch.Tensor:
+        """The training images of D's step number `step`, int64 [B]."""
+        if self.members is None:
+            return batch_indices(len(self.labels), self.batch_size, step, self.seed)
+        return balanced_indices(self.members, self.batch_size, step, self.seed)
+
     def by_step(self, drawn: dict[str, torch.Tensor]) -> list[StepDraws]:
-        """What `of_iteration` gave, on any device, as the draws of each step; G's is the last."""
+        """The result of `of_iteration` as the draws of each step; G's is the last."""
 
         def augmenting(kind: str, turn: int) -> dict[str, torch.Tensor]:
             return {name: drawn[f"{kind} {name}"][turn] for name in self.augmentation.policies}

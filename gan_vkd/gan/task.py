@@ -1,4 +1,4 @@
-"""Training a GAN: what one iteration does, what is measured, and the state that is saved."""
+"""Training a GAN: one iteration, its measurements, and the state that is saved."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from gan_vkd import processes
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.registry import LOSSES
 from gan_vkd.data.batches import mirror
@@ -28,6 +29,7 @@ from gan_vkd.gan.ema import average_of, update_average
 from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator, save_generator
 from gan_vkd.gan.probes import Probes
 from gan_vkd.gan.sampling import class_grid
+from gan_vkd.gan.share import Share
 from gan_vkd.gan.steps import Game, Real, discriminator_loss, generator_loss
 from gan_vkd.progress import Reporter
 from gan_vkd.randomness import seed_for
@@ -39,7 +41,7 @@ class Judge(Protocol):
     """Measures an exported generator while it is trained."""
 
     def point(self, exported: ExportedGenerator) -> Point:
-        """Its figures."""
+        """Its metrics."""
 
 
 class GanTask:
@@ -102,6 +104,7 @@ class GanTask:
             network.to(device, memory_format=torch.channels_last)
         self.terms.to(device)
         self.average = average_of(self.generator)
+        self.share = Share(training.batch_size)
 
         # 2. Who trains what.
         judges = {"discriminator": self.discriminator, "terms": self.terms}
@@ -111,12 +114,13 @@ class GanTask:
         # 3. The rules, and the random numbers.
         adversarial = LOSSES[recipe.gan.loss]()
         self.game = Game(
-            generator=self.generator,
-            discriminator=self.discriminator,
+            generator=self.share.generator(self.generator),
+            discriminator=self.share.discriminator(self.discriminator),
             adversarial=adversarial,
             terms=self.terms,
             augment=augmentation,
-            teacher=view and view.see,
+            teacher=view and self.share.teacher(view.see),
+            together=self.share.together,
         )
         self.draws = Draws(
             data.train.labels,
@@ -129,17 +133,20 @@ class GanTask:
             seed=training.seed,
             terms={name: term.draw for name, term in self.terms.items()},
             paired=adversarial.paired,
+            balanced=recipe.data.balance == "classes",
         )
-        static = all(term.static for term in self.terms.values())
+        static = processes.size() == 1 and all(term.static for term in self.terms.values())
         self.replay = Replay(self._compute, device, enabled=device.type == "cuda" and static)
         self.probes = Probes(data, view, training.batch_size, device)
 
     def prepare(self, reporter: Reporter) -> None:
-        """Let the terms take what they need to know of the data; before a new run's iteration 0."""
+        """Give the terms the statistics of the data; before iteration 0 of a new run."""
         view, flip = self.view, self.recipe.data.flip
         features = None if view is None else lambda: view.training_features(flip, reporter)
-        for term in self.terms.values():
-            term.prepare(features)
+        with processes.failing_together():
+            for term in self.terms.values():
+                term.prepare(features)
+        processes.copy_first_(self.terms.buffers())
 
     def iterate(self, iteration: int, measure: bool = False) -> dict[str, float]:
         """One iteration: `d_steps` steps of D, one of G, one of the average.
@@ -150,7 +157,7 @@ class GanTask:
                 the two networks' gradients, and the `spread` of the generated images over the
                 real ones' (see `_spread`).
         """
-        drawn = self.draws.of_iteration(iteration)
+        drawn = self.share.of_steps(self.draws.of_iteration(iteration))
         inputs = {**to_device(drawn, self.device), **self._shown(drawn)}
         scalars = self.replay(self._kind(iteration), inputs, iteration, measure)
         if not measure:
@@ -165,7 +172,7 @@ class GanTask:
         shown = {"images": train.images[places], "real labels": train.labels[places]}
         if self.view is not None:
             features = self.view.train(rows.flatten(), drawn["mirrored"].flatten())
-            shown["teacher"] = features.unflatten(0, rows.shape)
+            shown["teacher"] = self.share.together(features).unflatten(0, (len(rows), -1))
         return {name: tensor.to(self.device) for name, tensor in shown.items()}
 
     def _kind(self, iteration: int) -> Hashable:
@@ -184,7 +191,7 @@ class GanTask:
     def _compute(
         self, inputs: Mapping[str, torch.Tensor], iteration: int, measure: bool
     ) -> dict[str, torch.Tensor]:
-        """All of an iteration that happens on the device; what is measured, in fp32."""
+        """The part of an iteration on the device; returns its measurements in fp32."""
         settings = self.recipe.training
         *d_draws, g_draws = self.draws.by_step(inputs)
         for turn, draws in enumerate(d_draws):
@@ -205,7 +212,7 @@ class GanTask:
             return {}
         scalars |= {
             "d_gradient": self.d_player.gradient_norm(),
-            "spread": _spread(seen.fake) / _spread(seen.real).clamp_min(1e-12),
+            "spread": self._spread(seen.fake) / self._spread(seen.real).clamp_min(1e-12),
             **g_scalars,
             "g_gradient": self.g_player.gradient_norm(),
         }
@@ -214,6 +221,10 @@ class GanTask:
     def _paired(self, draws: StepDraws, real: Real) -> StepDraws:
         """The draws, with the real images' classes to generate where the loss compares pairs."""
         return replace(draws, labels=real.labels) if self.game.adversarial.paired else draws
+
+    def _spread(self, images: torch.Tensor) -> torch.Tensor:
+        """How unlike each other a batch's images are: each pixel's standard deviation, averaged."""
+        return self.share.together(images).std(dim=0).mean()
 
     def _autocast(self) -> torch.autocast:
         return autocast(self.device, self.recipe.training.precision)
@@ -227,13 +238,14 @@ class GanTask:
         """The averaged generator as it is handed out; made once an iteration."""
         if self._exported is None or self._exported[0] != iteration:
             train = self.data.train
-            card = {"dataset": self.recipe.data.dataset, "iteration": str(iteration)}
+            data = self.recipe.data
+            card = {"dataset": data.dataset, "iteration": str(iteration), "balance": data.balance}
             made = export_generator(self.average, train.class_names, train.counts, card)
             self._exported = (iteration, made)
         return self._exported[1]
 
     def picture(self, iteration: int) -> Image.Image:
-        """A grid of samples, a row a class."""
+        """A grid of samples, one row per class; of more than 100 classes always the same 100."""
         return class_grid(self.exported(iteration), columns=8)
 
     def point(self, iteration: int) -> Point | None:
@@ -252,7 +264,7 @@ class GanTask:
         return {name: tensor.detach().cpu() for name, tensor in state.items()}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore what `state_dict` gave; training goes on with the same bits."""
+        """Restore the result of `state_dict`; training continues with the same bits."""
         self._exported = None
         self.average.load_state_dict(below(state, "average"))
         for name, player in self._players().items():
@@ -267,8 +279,3 @@ def _real(inputs: Mapping[str, torch.Tensor], turn: int, mirrored: torch.Tensor)
     teacher = inputs["teacher"][turn] if "teacher" in inputs else None
     images = mirror(to_float(inputs["images"][turn]), mirrored)
     return Real(images, inputs["real labels"][turn], teacher)
-
-
-def _spread(images: torch.Tensor) -> torch.Tensor:
-    """How unlike each other images [B, C, S, S] are: each pixel's standard deviation, averaged."""
-    return images.std(dim=0).mean()

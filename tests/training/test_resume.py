@@ -166,7 +166,7 @@ def test_killed_in_a_step_and_its_newest_checkpoint_damaged(gan_vkd, tmp_path):
 def test_a_second_process_on_the_run_is_refused(refused, digits_run):
     with RunDir(digits_run).lock():
         line = refused("train", "--resume", "--run-dir", digits_run)
-    assert f"--run-dir {digits_run}: another process is training here" in line
+    assert f"--run-dir {digits_run}: another process is training this run" in line
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

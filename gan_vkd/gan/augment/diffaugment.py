@@ -44,7 +44,7 @@ class Color:
 
 
 class Translation:
-    """A shift by up to an eighth of the side each way; what comes in is 0 (grey)."""
+    """A shift by up to an eighth of the side each way; new pixels are 0 (grey)."""
 
     paper = PAPER
     numbers = 2

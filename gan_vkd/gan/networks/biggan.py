@@ -14,6 +14,7 @@ from torch import nn
 
 from gan_vkd.config.sizes import discriminator_sides, generator_sides
 from gan_vkd.config.sizes import widths as flat_widths
+from gan_vkd.gan.networks.batch_norm import BatchNorm
 from gan_vkd.gan.networks.layers import (
     ConditionalBatchNorm,
     DiscriminatorBlock,
@@ -68,19 +69,22 @@ class Generator(nn.Module):
         self.blocks = nn.ModuleList(
             GeneratorBlock(before, after, num_classes) for before, after in pairwise(sizes)
         )
-        self.norm = nn.BatchNorm2d(sizes[-1])
+        self.norm = BatchNorm(sizes[-1])
         self.to_rgb = nn.Conv2d(sizes[-1], image_channels, 3, padding=1)
         initialise(self, spectral_norm)
 
     def forward(self, latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Float [B, z_dim] and int64 [B] → images [B, C, S, S], -1 to 1."""
+        """Latents float [B, z_dim] and labels → images [B, C, S, S], -1 to 1.
+
+        Labels are int64 [B], or float [B, classes]: each class's share in a mixed embedding.
+        """
         x = self.linear(latents).unflatten(1, (-1, self.first_side, self.first_side))
         x = x.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x, labels)
         return torch.tanh(self.to_rgb(F.relu(self.norm(x))))
 
-    def batch_norms(self) -> list[nn.BatchNorm2d]:
+    def batch_norms(self) -> list[BatchNorm]:
         """Every layer with running statistics."""
         inner = [m.norm for m in self.modules() if isinstance(m, ConditionalBatchNorm)]
         return [*inner, self.norm]

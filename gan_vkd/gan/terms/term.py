@@ -1,4 +1,4 @@
-"""What a term of a player's loss is: it reads a step, and gives a scalar and what to log."""
+"""The interface of terms: a term reads a step and returns a scalar and values for the log."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +12,12 @@ from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.gan.draws import StepDraws
 
 Images = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Together = Callable[[torch.Tensor], torch.Tensor]
+
+
+def alone(rows: torch.Tensor) -> torch.Tensor:
+    """`together` where there is one process: the same."""
+    return rows
 
 
 class TermSettings(Group):
@@ -46,6 +52,7 @@ class Scene:
         generate: latents [B, z_dim], labels [B] → images, without gradient.
         augment: images and draws by policy → images.
         teacher: images → the teacher's features [B, dt]; None without one.
+        together: numbers of a process's own images → those of the whole batch.
     """
 
     step: int
@@ -56,17 +63,18 @@ class Scene:
     generate: Images
     augment: Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor]
     teacher: Callable[[torch.Tensor], torch.Tensor] | None = None
+    together: Together = alone
 
 
 class View(NamedTuple):
-    """Images [n, C, S, S] and labels [n] that D looks at beside the others, in the same pass."""
+    """Images [k B, C, S, S] and labels that D looks at beside the others, in the same pass."""
 
     images: torch.Tensor
     labels: torch.Tensor
 
 
 class Look(NamedTuple):
-    """What D says of a `View`: logits [n] and features [n, ds]."""
+    """What D says of a `View`: logits [k B] and features [k B, ds]."""
 
     logits: torch.Tensor
     h: torch.Tensor
@@ -74,7 +82,9 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class Seen:
-    """What a step of D has at hand; B images of each kind.
+    """The tensors of a step of D; B images of each kind.
+
+    In several processes each has all of the batch, but of `real`, `fake` and `draws` its own share.
 
     Attributes:
         step: number of D's step since the run began.
@@ -90,8 +100,9 @@ class Seen:
         labels: of real and generated images, int64 [2B].
         draws: the step's random numbers.
         views: what D says of the terms' views, by the terms' names.
-        gradients: of D's logits by images [B, C, S, S], themselves differentiable, of those names
-            of `GRADIENTS` that a term reads in this step.
+        steepness: squared norms [B] of the gradients of D's logits by images, differentiable, of
+            those names of `GRADIENTS` that a term reads in this step.
+        together: numbers of a process's own images → those of the whole batch.
     """
 
     step: int
@@ -109,7 +120,8 @@ class Seen:
     labels: torch.Tensor | None = None
     draws: StepDraws | None = None
     views: Mapping[str, Look] = field(default_factory=dict)
-    gradients: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    steepness: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    together: Together = alone
 
 
 @dataclass(frozen=True)
@@ -123,6 +135,7 @@ class Made:
         draws: the step's random numbers.
         generate: latents [B, z_dim], labels [B] → images, with gradient.
         judge: images, labels → logits and features.
+        together: numbers of a process's own images → those of the whole batch.
     """
 
     fake: torch.Tensor
@@ -131,11 +144,12 @@ class Made:
     draws: StepDraws
     generate: Images
     judge: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    together: Together = alone
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a term is made for.
+    """The dimensions that a term is built for.
 
     Attributes:
         feature_dim: ds, of D's features.
@@ -161,7 +175,7 @@ class Setting:
 
 
 class Contribution(NamedTuple):
-    """What a term adds to a loss, and what it says of it in the log."""
+    """A term's contribution to a loss, and its values for the log."""
 
     loss: torch.Tensor
     scalars: dict[str, torch.Tensor]
@@ -214,11 +228,11 @@ class Term(nn.Module):
         return {}
 
     def summary(self) -> str:
-        """What it adds, in a few words for the plan of a run."""
+        """The term in a few words, for the plan of a run."""
         return type(self).__name__.removesuffix("Term")
 
     def prepare(self, teacher_features: Callable[[], Iterable[torch.Tensor]] | None) -> None:
-        """Take what it needs to know of the data, once, before the first iteration of a run.
+        """Take statistics of the data, once, before the first iteration of a run.
 
         Args:
             teacher_features: gives the teacher's features [b, dt] of all training images; None
@@ -242,7 +256,7 @@ class Term(nn.Module):
         return None
 
     def discriminator(self, seen: Seen) -> Contribution:
-        """What it adds to D's loss."""
+        """Its contribution to D's loss."""
         raise NotImplementedError
 
     def generator(self, made: Made) -> Contribution | None:
@@ -250,7 +264,7 @@ class Term(nn.Module):
         return None
 
     def probe(self, batches: list[tuple[torch.Tensor, torch.Tensor | None]]) -> dict[str, float]:
-        """What it measures, without training, on D's and the teacher's features of some images.
+        """Measurements, without training, on D's and the teacher's features of some images.
 
         Args:
             batches: pairs of h [b, ds] and z [b, dt] (None without a teacher).
