@@ -118,8 +118,8 @@ MUTANTS = [
     Mutant("zCR's view is not augmented", ZCR, "View(scene.augment(images, draws.fake), draws.labels)", "View(images, draws.labels)"),
     Mutant("zCR draws G's images together", ZCR, "-self.settings.weight_generator * value", "self.settings.weight_generator * value"),
     Mutant("terms are left out of G's loss", STEP_TERMS, "= contribution\n                loss, scalars = loss + added,", "= contribution\n                loss, scalars = loss,"),
-    Mutant("views count in the gradients", STEP_TERMS, "_gradients(logits[: len(labels)],", "_gradients(logits,"),
-    Mutant("gradients by augmented images in place of the images", STEP_TERMS, "[*sources, *shown], reads", "[*shown, *sources], reads"),
+    Mutant("views count in the gradients", STEP_TERMS, "real_look.logits.sum() + fake_look.logits.sum(), by", "logits.sum(), by"),
+    Mutant("gradients by augmented images in place of the images", STEP_TERMS, "zip(GRADIENTS, [*sources, *shown]", "zip(GRADIENTS, [*shown, *sources]"),
     Mutant("gradients are constants", STEP_TERMS, "create_graph=True", "create_graph=False, retain_graph=True"),
     Mutant("SAN's logits train the direction", SAN, "direction.detach() * h", "direction * h"),
     Mutant("SAN's direction trains the length", SAN, "length.detach() * (direction", "length * (direction"),
@@ -132,7 +132,7 @@ MUTANTS = [
     Mutant("DigGAN in every step", DIGGAN, "step % self.d_steps == 0", "step >= 0"),
     Mutant("DigGAN forgets", DIGGAN, "self.settings.memory * self.remembers", "0 * self.remembers"),
     Mutant("DigGAN remembers what never was", DIGGAN, "self.settings.memory * self.remembers", "self.settings.memory"),
-    Mutant("AugSelf tells generated images' numbers as real ones'", AUGSELF, "seen.draws.fake, -1.0)", "seen.draws.fake, 1.0)"),
+    Mutant("AugSelf tells generated images' numbers as real ones'", AUGSELF, "seen.h_fake - bare_fake, {name: -n for", "seen.h_fake - bare_fake, {name: n for"),
     Mutant("G's AugSelf is upside down", AUGSELF, "as_real - as_fake", "as_fake - as_real"),
     Mutant("ADA turns once", ADA, "(1 - p).clamp(min=0).sqrt()", "(1 - p).clamp(min=0)"),
     Mutant("ADA's shifts have fractions", ADA, "* reach).round(), 0.0)", "* reach), 0.0)"),
@@ -147,7 +147,7 @@ MUTANTS = [
     Mutant("p goes below 0", CONTROLLER, "self.p.clamp_(min=0.0)", "self.p"),
     Mutant("old signs stay", CONTROLLER, "self.signs.zero_()", "self.signs"),
     Mutant("APA keeps the real images", APA, "torch.where(replaced[:, None, None, None], pseudo, real.images)", "torch.where(replaced[:, None, None, None], real.images, pseudo)"),
-    Mutant("APA's teacher looks at the real images", APA, "torch.where(replaced[:, None], scene.teacher(pseudo), teacher)", "teacher"),
+    Mutant("APA's teacher looks at the real images", APA, "torch.where(of_all[:, None], scene.teacher(pseudo), teacher)", "teacher"),
     # The task
     Mutant("beta1 is .9", TASK, "BETAS = (0.0, 0.999)", "BETAS = (0.9, 0.999)"),
     Mutant("beta2 is .99", TASK, "BETAS = (0.0, 0.999)", "BETAS = (0.0, 0.99)"),
@@ -167,14 +167,14 @@ MUTANTS = [
     Mutant("overfitting has the wrong sign", PROBES, 'values["logit_train"] - values["logit_held_out"]', 'values["logit_held_out"] - values["logit_train"]'),
     Mutant("the networks do not depend on the seed", TASK, 'seed_for(training.seed, "networks")', 'seed_for(0, "networks")'),
     Mutant("spread of real over generated images", TASK, "self._spread(seen.fake) / self._spread(seen.real)", "self._spread(seen.real) / self._spread(seen.fake)"),
-    Mutant("an old export is handed out after loading", TASK, '        """Restore what `state_dict` gave; training goes on with the same bits."""\n        self._exported = None', '        """Restore what `state_dict` gave; training goes on with the same bits."""'),
+    Mutant("an old export is handed out after loading", TASK, '        """Restore the result of `state_dict`; training continues with the same bits."""\n        self._exported = None', '        """Restore the result of `state_dict`; training continues with the same bits."""'),
     # The players
     Mutant("gradients pile up", PLAYERS, "self.optimiser.zero_grad()", "pass"),
     Mutant("restored moments in another memory layout", PLAYERS, "torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)", "tensor.contiguous()"),
     Mutant("moments are not saved", PLAYERS, 'for name, tensor in moments.items()}', 'for name, tensor in moments.items() if name == "step"}'),
     # The draws
     Mutant("all steps share their latents", DRAWS, 'drawn["latents"][turn]', 'drawn["latents"][0]'),
-    Mutant("labels are uniform over the classes", DRAWS, "self.labels[shown]", "shown % 2"),
+    Mutant("labels are uniform over the classes", DRAWS, "labels[shown]", "shown % 2"),
     Mutant("every iteration has the same latents", DRAWS, "return generator(seed, purpose, iteration)", "return generator(seed, purpose)"),
     Mutant("no mirror images", DRAWS, "& self.flip", "& False"),
     Mutant("mirror images though the data have none", DRAWS, "& self.flip", "& True"),
@@ -232,7 +232,7 @@ MUTANTS = [
     Mutant("spectral norm stands still", LAYERS, "if self.training:\n                    self.u.copy_(u)", "if False:\n                    self.u.copy_(u)"),
     Mutant("spectral norm by the Frobenius norm", LAYERS, "u, sigma = _unit(matrix.mv(v))", "u, sigma = _unit(matrix.mv(v))[0], matrix.norm()"),
     Mutant("the gradient forgets that the norm moves", LAYERS_REFERENCE, "(gradient - across) / sigma", "gradient / sigma"),
-    Mutant("the class's gain is ignored", LAYERS, "gain = 1 + self.gain(labels)", "gain = 1 + 0 * self.gain(labels)"),
+    Mutant("the class's gain is ignored", LAYERS, "gain = 1 + _embedded(self.gain, labels)", "gain = 1 + 0 * _embedded(self.gain, labels)"),
     # Several processes
     Mutant("gradients stay each process's own", ALIKE, "processes.average_(self._gradients())", "pass"),
     Mutant("gradients are not scaled for the mean", SHARE, "return processes.size() * own.flatten(0, 1), None", "return own.flatten(0, 1), None"),
@@ -287,7 +287,7 @@ MUTANTS = [
     Mutant("spectral norm is not folded", EXPORT, "raw / sigma", "raw"),
     Mutant("batch-norm statistics of one batch", EXPORT, "norm.momentum = None", "norm.momentum = 1.0"),
     Mutant("statistics without the classes' proportions", EXPORT, "weights = class_counts.cpu().double()", "weights = (torch.arange(len(class_counts)) == 0).double()"),
-    Mutant("statistics are not estimated anew", EXPORT, "    estimate_statistics(network, class_counts)\n", ""),
+    Mutant("statistics are not estimated anew", EXPORT, "    estimate_statistics(network, shares_of(class_counts, card))\n", ""),
     Mutant("samples depend on their place in the batch", ("gan_vkd/gan/latents.py", EXPORT[1]), 'generator(seed, "latent", int(index))', 'generator(seed, "latent", int(index) % 2)'),
 ]  # fmt: skip
 

@@ -33,9 +33,9 @@ FIELD_NUM = 10_000  # samples of the data-limited literature
 @click.option("--num", type=click.IntRange(min=2), help="Number of images to evaluate.  [5000]")
 @click.option(
     "--protocol",
-    "published",
+    "named",
     type=click.Choice(["field"]),
-    help="field: 10,000 samples against the run's test split, as papers on CIFAR do.",
+    help="field: 10,000 samples against the run's test split, as in papers on CIFAR.",
 )
 @click.option(
     "--nearest-k",
@@ -83,7 +83,7 @@ def evaluate(
     save_stats: Path | None,
     moments_only: bool,
     num: int | None,
-    published: str | None,
+    named: str | None,
     nearest_k: int | None,
     json_file: str | None,
     extractor: str | None,
@@ -111,13 +111,13 @@ def evaluate(
         raise click.UsageError("--moments-only needs --save-stats")
     if save_stats is not None and save_stats.suffix != ".npz":
         raise click.UsageError(f"--save-stats {save_stats}: the name must end in .npz")
-    if published == "field":
+    if named == "field":
         _refuse(context, {"num", "reference"}, "--protocol field sets it")
         num, reference = FIELD_NUM, "test"
     target = target or newest(quiet)
     picked, reporter = begin(device, quiet)
 
-    from gan_vkd.evaluation import judged
+    from gan_vkd.evaluation import judged, protocol
     from gan_vkd.evaluation.features import load_extractor
     from gan_vkd.evaluation.findings import sentences
     from gan_vkd.evaluation.pictures import nearest_picture
@@ -131,7 +131,7 @@ def evaluate(
     of_run = judged.is_run(target)
     _refuse(
         context,
-        {"size"} if of_run else {"seed", "checkpoint", "dataset", "published"},
+        {"size"} if of_run else {"seed", "checkpoint", "dataset", "named"},
         f"{target} is {'a run' if of_run else 'not a run'}",
     )
     if of_run:

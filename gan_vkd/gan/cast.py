@@ -4,7 +4,7 @@ from torch import nn
 
 from gan_vkd import processes
 from gan_vkd.config.core import Recipe
-from gan_vkd.config.registry import DISCRIMINATORS, DISTILLATIONS, LOSSES, TERMS
+from gan_vkd.config.registry import DISCRIMINATORS, DISTILLATIONS, TERMS
 from gan_vkd.data.images import ImageSet
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.augment.augmentation import Augmentation
@@ -30,7 +30,6 @@ def networks_of(recipe: Recipe, train: ImageSet) -> tuple[Generator, nn.Module]:
     )
     judging = DISCRIMINATORS[recipe.discriminator.kind]
     _require_shared(f"--discriminator {recipe.discriminator.kind}", judging)
-    _require_shared(f"--loss {gan.loss}", LOSSES[gan.loss])
     return drawing, judging.made(recipe, num_classes, train.channels)
 
 
@@ -89,6 +88,6 @@ def terms_of(
 
 
 def _require_shared(flag: str, part: type) -> None:
-    """Refuse in several processes what is not shown to train there as in one."""
+    """Refuse in several processes what does not train there as in one."""
     if processes.size() > 1 and not part.shared:
         raise GanVkdError(f"{flag}: trains in one process only: start it without torchrun")

@@ -45,10 +45,10 @@ class Draws:
         flip: whether training images are mirrored at random.
         augmentation: of real and generated images.
         seed: of everything.
-        balanced: whether every class is shown and generated equally often; else as often as it
-            has images.
         terms: what draws the terms' own numbers, by name (see `Term.draw`).
         paired: whether G's step augments real images too.
+        balanced: whether every class is shown and generated equally often; else as often as it
+            has images.
     """
 
     def __init__(

@@ -11,10 +11,11 @@ from functools import partial
 import torch
 from torch import nn
 
+from gan_vkd import processes
 from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.gan.draws import StepDraws
 from gan_vkd.gan.networks.biggan import at_least_fp32
-from gan_vkd.gan.terms.term import GRADIENTS, Look, Made, Real, Scene, Seen, Term
+from gan_vkd.gan.terms.term import GRADIENTS, Look, Made, Real, Scene, Seen, Term, Together, alone
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Game:
         terms: what is added to D's and G's loss, by name.
         augment: of everything that D is shown.
         teacher: images → features [B, dt], without gradient; None for none.
+        together: numbers of a process's own images → those of the whole batch.
     """
 
     generator: nn.Module
@@ -37,6 +39,7 @@ class Game:
     terms: Mapping[str, Term]
     augment: Augmentation
     teacher: Callable[[torch.Tensor], torch.Tensor] | None = None
+    together: Together = alone
 
 
 def discriminator_loss(
@@ -53,12 +56,15 @@ def discriminator_loss(
     # for, in one pass.
     generate = torch.no_grad()(partial(_images, game.generator))
     fake = generate(draws.latents, draws.labels)
-    scene = Scene(step, iteration, draws, real, fake, generate, game.augment, game.teacher)
+    scene = Scene(
+        step, iteration, draws, real, fake, generate, game.augment, game.teacher, game.together
+    )
     for term in game.terms.values():
         scene = replace(scene, real=term.real(scene))
     real = scene.real
     sources = [_leaf(real.images), _leaf(fake)] if reads & {*GRADIENTS} else [real.images, fake]
     shown = [game.augment(sources[0], draws.real), game.augment(sources[1], draws.fake)]
+    by = dict(zip(GRADIENTS, [*sources, *shown], strict=True))
     asked = {name: term.show(scene, *shown) for name, term in game.terms.items()}
     asked = {name: view for name, view in asked.items() if view is not None}
     labels = torch.cat([real.labels, draws.labels])
@@ -88,10 +94,11 @@ def discriminator_loss(
         adversarial=adversarial,
         teacher_real=real.teacher if "teacher_real" in reads else None,
         teacher_fake=game.teacher(fake) if "teacher_fake" in reads else None,
-        labels=labels,
+        labels=game.together(labels),
         draws=draws,
         views=dict(zip(asked, views, strict=True)),
-        gradients=_gradients(logits[: len(labels)], [*sources, *shown], reads),
+        steepness=_steepness(game, real_look.logits.sum() + fake_look.logits.sum(), by, reads),
+        together=game.together,
     )
     for term in game.terms.values():
         added, named = term.discriminator(seen)
@@ -119,7 +126,7 @@ def generator_loss(
         logits_real = () if real is None else (_judged(game, real, draws),)
         scalars = game.adversarial.generator(logits, *logits_real)
         loss = sum(scalars.values())
-        made = Made(fake, logits, h, draws, generate, game.discriminator)
+        made = Made(fake, logits, h, draws, generate, game.discriminator, game.together)
         for term in game.terms.values():
             if (contribution := term.generator(made)) is not None:
                 added, named = contribution
@@ -140,15 +147,20 @@ def _leaf(images: torch.Tensor) -> torch.Tensor:
     return images.detach().requires_grad_()
 
 
-def _gradients(
-    logits: torch.Tensor, images: list[torch.Tensor], reads: frozenset[str]
+def _steepness(
+    game: Game, logits: torch.Tensor, by: Mapping[str, torch.Tensor], reads: frozenset[str]
 ) -> dict[str, torch.Tensor]:
-    """Of D's logits, which depend each on its own image alone, by the images that are asked for."""
-    wanted = {name: x for name, x in zip(GRADIENTS, images, strict=True) if name in reads}
+    """‖∂ logits / ∂ x‖² of each image x [B], of the kinds that are asked for.
+
+    Each logit depends on its own image alone, and `logits` is their sum. The whole batch's logits
+    pass as many times the gradient on to a process's images as there are processes.
+    """
+    wanted = {name: images for name, images in by.items() if name in reads}
     if not wanted:
         return {}
-    found = torch.autograd.grad(logits.sum(), list(wanted.values()), create_graph=True)
-    return dict(zip(wanted, found, strict=True))
+    found = torch.autograd.grad(logits, list(wanted.values()), create_graph=True)
+    norms = (at_least_fp32(g / processes.size()).square().sum(dim=(1, 2, 3)) for g in found)
+    return {name: game.together(norm) for name, norm in zip(wanted, norms, strict=True)}
 
 
 @contextlib.contextmanager

@@ -124,6 +124,7 @@ class GanTask:
             terms=self.terms,
             augment=augmentation,
             teacher=view and self.share.teacher(view.see),
+            together=self.share.together,
         )
         self.draws = Draws(
             data.train.labels,
@@ -134,9 +135,9 @@ class GanTask:
             flip=recipe.data.flip,
             augmentation=augmentation,
             seed=training.seed,
-            balanced=recipe.data.balance == "classes",
             terms={name: term.draw for name, term in self.terms.items()},
             paired=adversarial.paired,
+            balanced=recipe.data.balance == "classes",
         )
         static = processes.size() == 1 and all(term.static for term in self.terms.values())
         self.replay = Replay(self._compute, device, enabled=device.type == "cuda" and static)

@@ -34,9 +34,19 @@ OTHERS = {
     ),
     "svd": ("distill.projection=svd", "distill.normalise=none"),
 }
+FIELD = {
+    "cr, bcr, zcr, san, augself": (
+        *("terms.cr={}", "terms.bcr={}", "terms.zcr={}", "terms.san={}", "terms.augself={}"),
+    ),
+    "r3gan, diggan, ada, apa": (
+        *("gan.loss=relativistic", "terms.r1={}", "terms.r2={}", "terms.diggan={weight: 1}"),
+        *("data.augment=ada", "terms.adaptive={start: 0.5}", "terms.apa={start: 0.5}"),
+    ),
+}
 GRID = {
     **WHITEN,
     **OTHERS,
+    **FIELD,
     "no teacher": None,
     "layernorm": ("distill.distance=smooth-l1", "distill.normalise=layernorm", *LECAM),
     "whiten-iterative": ("distill.normalise=whiten-iterative",),

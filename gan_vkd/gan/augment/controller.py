@@ -6,7 +6,6 @@ from torch import nn
 
 from gan_vkd.config.core import Group
 from gan_vkd.config.registry import LOSSES
-from gan_vkd.distill.processes import global_mean
 from gan_vkd.gan.terms.term import Seen, Setting
 
 
@@ -48,7 +47,7 @@ class Controller(nn.Module):
         """Take a step of D into account."""
         own = self.settings
         logits = seen.logits_real - seen.logits_fake if self.paired else seen.logits_real
-        self.signs.add_(global_mean(logits.sign()))
+        self.signs.add_(logits.sign().mean())
         if self.moves(seen.step):
             r = self.signs / own.interval
             self.p.add_((r - own.target).sign() * (own.interval * self.batch_size / own.images))

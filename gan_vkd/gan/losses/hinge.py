@@ -11,7 +11,6 @@ class HingeLoss:
     """
 
     paper = "Lim and Ye 2017"
-    shared = True  # several processes are shown to train it like one
     paired = False  # real and generated images are judged apart
 
     def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:

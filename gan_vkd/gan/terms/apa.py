@@ -53,7 +53,8 @@ class APATerm(Term):
         images = torch.where(replaced[:, None, None, None], pseudo, real.images)
         teacher = real.teacher
         if teacher is not None:
-            teacher = torch.where(replaced[:, None], scene.teacher(pseudo), teacher)
+            of_all = scene.together(own["gates"]) < self.controller.p
+            teacher = torch.where(of_all[:, None], scene.teacher(pseudo), teacher)
         return Real(images, real.labels, teacher)
 
     def discriminator(self, seen: Seen) -> Contribution:

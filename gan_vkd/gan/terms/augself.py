@@ -9,7 +9,7 @@ from gan_vkd.config.core import Group
 from gan_vkd.config.registry import AUGMENTATIONS
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.networks.layers import initialise
-from gan_vkd.gan.terms.term import Contribution, Made, Scene, Seen, Setting, Term, View
+from gan_vkd.gan.terms.term import Contribution, Made, Scene, Seen, Setting, Term, Together, View
 
 
 class AugSelfSettings(Group):
@@ -55,32 +55,37 @@ class AugSelfTerm(Term):
         labels = torch.cat([scene.real.labels, scene.draws.labels])
         return View(torch.cat([scene.real.images, scene.fake]), labels)
 
-    def _missed(
-        self, change: torch.Tensor, side: int, draws: dict[str, torch.Tensor], sign: float
-    ) -> torch.Tensor:
-        """|φ - sign · ω|² for the change of h [B, ds]; images have `side` pixels a side."""
+    def _missed(self, change: torch.Tensor, told: dict[str, torch.Tensor]) -> torch.Tensor:
+        """|φ - told|² for the change of h [B, ds]."""
         with torch.autocast(change.device.type, enabled=False):
-            return sum(
-                F.mse_loss(
-                    head(change),
-                    sign * AUGMENTATIONS[name].parameters(draws[name], side).to(change),
-                )
-                for name, head in self.heads.items()
-            )
+            heads = self.heads.items()
+            return sum(F.mse_loss(head(change), told[name].to(change)) for name, head in heads)
+
+    def _numbers(
+        self, draws: dict[str, torch.Tensor], side: int, together: Together
+    ) -> dict[str, torch.Tensor]:
+        """ω of all images, by policy; images have `side` pixels a side."""
+        return {
+            name: together(AUGMENTATIONS[name].parameters(draws[name], side).float())
+            for name in self.heads
+        }
 
     def discriminator(self, seen: Seen) -> Contribution:
         """What it adds to D's loss."""
-        side = seen.real.shape[-1]
         bare_real, bare_fake = seen.views[self.name].h.chunk(2)
-        real = self._missed(seen.h_real - bare_real, side, seen.draws.real, 1.0)
-        fake = self._missed(seen.h_fake - bare_fake, side, seen.draws.fake, -1.0)
+        side, together = seen.real.shape[-1], seen.together
+        of_real = self._numbers(seen.draws.real, side, together)
+        of_fake = self._numbers(seen.draws.fake, side, together)
+        real = self._missed(seen.h_real - bare_real, of_real)
+        fake = self._missed(seen.h_fake - bare_fake, {name: -n for name, n in of_fake.items()})
         loss = self.settings.weight * (real + fake)
         return Contribution(loss, {"augself_real": real, "augself_fake": fake})
 
     def generator(self, made: Made) -> Contribution:
         """What it adds to G's loss."""
-        side, draws = made.fake.shape[-1], made.draws
-        change = made.h - made.judge(made.fake, draws.labels)[1]
-        as_real, as_fake = (self._missed(change, side, draws.fake, sign) for sign in (1.0, -1.0))
+        numbers = self._numbers(made.draws.fake, made.fake.shape[-1], made.together)
+        change = made.h - made.judge(made.fake, made.draws.labels)[1]
+        as_real = self._missed(change, numbers)
+        as_fake = self._missed(change, {name: -n for name, n in numbers.items()})
         value = as_real - as_fake
         return Contribution(self.settings.weight_generator * value, {"augself_images": value})

@@ -6,6 +6,8 @@ from pydantic import Field
 from gan_vkd.config.core import Group
 from gan_vkd.gan.terms.term import Contribution, Seen, Setting, Term
 
+TINY = 1e-24  # at 0 a norm has no gradient
+
 
 class DigGANSettings(Group):
     """DigGAN's settings."""
@@ -48,7 +50,7 @@ class DigGANTerm(Term):
         return f"{self.settings.weight:g} x DigGAN"
 
     def reads(self, step: int) -> frozenset[str]:
-        """D's gradients by the augmented images, in the first step of an iteration."""
+        """D's steepness at the augmented images, in the first step of an iteration."""
         return frozenset({"by_shown_real", "by_shown_fake"} if step % self.d_steps == 0 else {})
 
     def discriminator(self, seen: Seen) -> Contribution:
@@ -58,7 +60,7 @@ class DigGANTerm(Term):
         share = self.settings.memory * self.remembers
         norms = []
         for before, kind in ((self.before_real, "real"), (self.before_fake, "fake")):
-            norm = torch.linalg.vector_norm(seen.gradients[f"by_shown_{kind}"].flatten(1), dim=1)
+            norm = seen.steepness[f"by_shown_{kind}"].clamp_min(TINY).sqrt()
             norms.append((1 - share) * norm + share * before)
         value = (norms[1] - norms[0]).square().mean()
         with torch.no_grad():

@@ -26,7 +26,6 @@ class LeCamTerm(Term):
     Data", CVPR 2021 (their equation 4); numbers as in their CIFAR experiments.
     """
 
-    shared = True
     paper = "Tseng et al., CVPR 2021"
     Settings = LeCamSettings
 

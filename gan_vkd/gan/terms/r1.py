@@ -1,10 +1,8 @@
 """R1: D is flat at real images."""
 
-import torch
 from pydantic import Field
 
 from gan_vkd.config.core import Group
-from gan_vkd.gan.networks.biggan import at_least_fp32
 from gan_vkd.gan.terms.term import Contribution, Seen, Term
 
 
@@ -31,15 +29,10 @@ class R1Term(Term):
         return f"{self.settings.gamma / 2:g} x {self.name.upper()}"
 
     def reads(self, step: int) -> frozenset[str]:
-        """D's gradient by the images."""
+        """D's steepness at the images."""
         return frozenset({self.by})
 
     def discriminator(self, seen: Seen) -> Contribution:
         """What it adds to D's loss."""
-        value = squared_norms(seen.gradients[self.by]).mean()
+        value = seen.steepness[self.by].mean()
         return Contribution(self.settings.gamma / 2 * value, {self.name: value})
-
-
-def squared_norms(gradients: torch.Tensor) -> torch.Tensor:
-    """[B, C, S, S] → [B], at least in fp32."""
-    return at_least_fp32(gradients).square().sum(dim=(1, 2, 3))

@@ -12,6 +12,12 @@ from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.gan.draws import StepDraws
 
 Images = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Together = Callable[[torch.Tensor], torch.Tensor]
+
+
+def alone(rows: torch.Tensor) -> torch.Tensor:
+    """`together` where there is one process: the same."""
+    return rows
 
 
 class TermSettings(Group):
@@ -46,6 +52,7 @@ class Scene:
         generate: latents [B, z_dim], labels [B] → images, without gradient.
         augment: images and draws by policy → images.
         teacher: images → the teacher's features [B, dt]; None without one.
+        together: numbers of a process's own images → those of the whole batch.
     """
 
     step: int
@@ -56,17 +63,18 @@ class Scene:
     generate: Images
     augment: Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor]
     teacher: Callable[[torch.Tensor], torch.Tensor] | None = None
+    together: Together = alone
 
 
 class View(NamedTuple):
-    """Images [n, C, S, S] and labels [n] that D looks at beside the others, in the same pass."""
+    """Images [k B, C, S, S] and labels that D looks at beside the others, in the same pass."""
 
     images: torch.Tensor
     labels: torch.Tensor
 
 
 class Look(NamedTuple):
-    """What D says of a `View`: logits [n] and features [n, ds]."""
+    """What D says of a `View`: logits [k B] and features [k B, ds]."""
 
     logits: torch.Tensor
     h: torch.Tensor
@@ -76,7 +84,7 @@ class Look(NamedTuple):
 class Seen:
     """The tensors of a step of D; B images of each kind.
 
-    In several processes each has all of the batch, but of `real` and `fake` its own share.
+    In several processes each has all of the batch, but of `real`, `fake` and `draws` its own share.
 
     Attributes:
         step: number of D's step since the run began.
@@ -92,8 +100,9 @@ class Seen:
         labels: of real and generated images, int64 [2B].
         draws: the step's random numbers.
         views: what D says of the terms' views, by the terms' names.
-        gradients: of D's logits by images [B, C, S, S], themselves differentiable, of those names
-            of `GRADIENTS` that a term reads in this step.
+        steepness: squared norms [B] of the gradients of D's logits by images, differentiable, of
+            those names of `GRADIENTS` that a term reads in this step.
+        together: numbers of a process's own images → those of the whole batch.
     """
 
     step: int
@@ -111,7 +120,8 @@ class Seen:
     labels: torch.Tensor | None = None
     draws: StepDraws | None = None
     views: Mapping[str, Look] = field(default_factory=dict)
-    gradients: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    steepness: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    together: Together = alone
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,7 @@ class Made:
         draws: the step's random numbers.
         generate: latents [B, z_dim], labels [B] → images, with gradient.
         judge: images, labels → logits and features.
+        together: numbers of a process's own images → those of the whole batch.
     """
 
     fake: torch.Tensor
@@ -133,6 +144,7 @@ class Made:
     draws: StepDraws
     generate: Images
     judge: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    together: Together = alone
 
 
 @dataclass(frozen=True)
@@ -197,7 +209,7 @@ class Term(nn.Module):
     paper: ClassVar[str]
     Settings: ClassVar[type[Group]] = TermSettings
     static = True  # whether shapes are fixed and the device is asked nothing, apart from `phase`
-    shared: ClassVar[bool] = False  # whether several processes are shown to train it like one
+    shared: ClassVar[bool] = True  # whether several processes train it like one
 
     def __init__(self, settings: Group, setting: Setting):
         super().__init__()

@@ -59,6 +59,7 @@ class VisionAidedTerm(Term):
     pixels. Of a convolutional network the two maps are those of the stages before the last.
     """
 
+    shared = False  # its networks see a process's own images
     paper = "Kumari et al., CVPR 2022"
     Settings = VisionAidedSettings
 

@@ -73,7 +73,6 @@ class VkDTerm(Term):
     the teacher generated images, λ goes a tenth of the way in its logarithm.
     """
 
-    shared = True
     paper = "Miles, Elezi and Deng, CVPR 2024"
     Settings = VkDSettings
 

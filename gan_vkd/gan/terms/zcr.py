@@ -61,5 +61,5 @@ class ZCRTerm(Term):
     def generator(self, made: Made) -> Contribution:
         """What it adds to G's loss."""
         moved = made.generate(self._moved(made.draws), made.draws.labels)
-        value = (made.fake - moved).square().mean()
+        value = made.together((made.fake - moved).square().mean(dim=(1, 2, 3))).mean()
         return Contribution(-self.settings.weight_generator * value, {"zcr_images": value})

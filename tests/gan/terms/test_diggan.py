@@ -36,7 +36,7 @@ def test_the_gap_of_the_norms_with_and_without_memory():
     loss, scalars, seen = discriminator_loss(play.game, play.real, d, 1, 0)
     assert torch.allclose(loss, hinge)  # once an iteration
     assert torch.allclose(scalars["diggan"], first)  # the latest
-    assert not seen.gradients
+    assert not seen.steepness
 
     play.real = type(play.real)(play.real.images.flip(0), play.real.labels.flip(0))
     loss, scalars, _ = discriminator_loss(play.game, play.real, d, 2, 1)
