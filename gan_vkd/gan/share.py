@@ -13,6 +13,7 @@ from torch import nn
 
 from gan_vkd import processes
 from gan_vkd.errors import GanVkdError
+from gan_vkd.gan.networks.batch_norm import BatchNormApart
 from gan_vkd.gan.networks.biggan import Generator
 
 
@@ -71,8 +72,16 @@ class Share:
         return lambda images: self.together(see(images))
 
     def discriminator(self, network: nn.Module) -> nn.Module:
-        """`network`, called with this process's images and labels, answering for all."""
-        return network if len(self.sizes) == 1 else _OfAll(network, self)
+        """`network`, called with this process's images and labels, answering for all.
+
+        Its batch norms take each kind of images by itself, over the whole batch.
+        """
+        if len(self.sizes) == 1:
+            return network
+        for norm in network.modules():
+            if isinstance(norm, BatchNormApart):
+                norm.shared, norm.batch_size = True, self.sizes[processes.rank()]
+        return _OfAll(network, self)
 
 
 class _Together(torch.autograd.Function):
@@ -103,5 +112,5 @@ class _OfAll(nn.Module):
     def forward(
         self, images: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        h = self.share.together(self.network.features(images))
-        return self.network.judge(h, self.share.together(labels)), h
+        features = self.share.together(self.network.features(images))
+        return self.network.decide(features, self.share.together(labels))

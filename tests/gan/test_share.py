@@ -21,7 +21,8 @@ CPU = torch.device("cpu")
 ITERATIONS = 50
 BASE = ("training.batch_size=8", "training.precision=fp32", "training.d_steps=1")
 BASE += ("gan.channels=4", "gan.generator_spectral_norm=true", "training.ema_start=10")
-BASE += ("data.augment=color,translation,cutout", "distill.generated_every=2")
+BASE += ("data.augment=color,translation,cutout",)
+VKD = ("distill.generated_every=2",)
 LECAM = ("terms.lecam={start: 20}", "distill.weight=null", "distill.ratio=0.5")
 
 # In 2 processes of 4 images, in 3 of 2, 3 and 3.
@@ -37,6 +38,14 @@ OTHERS = {
 FIELD = {
     "cr, bcr, zcr, san, augself": (
         *("terms.cr={}", "terms.bcr={}", "terms.zcr={}", "terms.san={}", "terms.augself={}"),
+    ),
+    "kd-dlgan, vision-aided": (
+        *("distill.method=kd-dlgan", "distill.form=paper"),
+        "terms.vision-aided={backbone: random:test_efficientnet, image_size: 64, start: 20}",
+    ),
+    "projected": (
+        *("discriminator.kind=projected", "discriminator.backbone=random:test_efficientnet"),
+        *("discriminator.channels=2", "terms.lecam={start: 20}"),
     ),
     "r3gan, diggan, ada, apa": (
         *("gan.loss=relativistic", "terms.r1={}", "terms.r2={}", "terms.diggan={weight: 1}"),
@@ -64,7 +73,9 @@ def in_float64(images: torch.Tensor) -> torch.Tensor:
 
 def train(settings: tuple[str, ...] | None) -> dict[str, torch.Tensor]:
     """All that is in the end, and the last iteration's log."""
-    recipe = resolve([("", preset_layer("tiny")), ("", set_layer((*BASE, *(settings or ()))))])
+    own = settings or ()
+    base = BASE if "distill.method=kd-dlgan" in own else (*BASE, *VKD)
+    recipe = resolve([("", preset_layer("tiny")), ("", set_layer((*base, *own)))])
     data = split_training(load_dataset("digits", image_size=16, channels=3), 0.2, "balanced", 0)
     view = TeacherView(FixedTeacher(48), data.train, CPU, "fp32") if settings else None
     task = GanTask(recipe, data, view, CPU)

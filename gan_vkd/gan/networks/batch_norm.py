@@ -33,6 +33,26 @@ class BatchNorm(nn.BatchNorm2d):
         return y.to(x.dtype)
 
 
+class BatchNormApart(BatchNorm):
+    """Batch norm that in training takes every `batch_size` images by themselves, in their order.
+
+    Args:
+        channels: of a map.
+        batch_size: images of a kind; where `shared`, this process's own ones.
+    """
+
+    def __init__(self, channels: int, batch_size: int):
+        super().__init__(channels)
+        self.batch_size = batch_size
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, C, H, W] → the same shape and type."""
+        normalise = super().forward
+        if not self.training:
+            return normalise(x)
+        return torch.cat([normalise(part) for part in x.split(self.batch_size)])
+
+
 class _Standardise(torch.autograd.Function):
     """x → (x - mean) / √(variance + ε), with mean, squared deviations and count of all processes.
 

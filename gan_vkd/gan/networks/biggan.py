@@ -187,5 +187,10 @@ class Discriminator(nn.Module):
         self, images: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Images and labels → (logits [B], h [B, feature_dim])."""
-        h = self.features(images)
-        return self.judge(h, labels), h
+        return self.decide(self.features(images), labels)
+
+    def decide(
+        self, features: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features h [B, feature_dim] and labels → (logits [B], h)."""
+        return self.judge(features, labels), features

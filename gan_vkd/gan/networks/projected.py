@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from gan_vkd.config.core import Group, Recipe
 from gan_vkd.distill.pyramid import FeaturePyramid, Frozen
 from gan_vkd.errors import GanVkdError
+from gan_vkd.gan.networks.batch_norm import BatchNormApart
 from gan_vkd.gan.networks.biggan import at_least_fp32
 from gan_vkd.gan.networks.layers import SpectralNorm
 from gan_vkd.randomness import seed_for
@@ -76,7 +77,7 @@ class ProjectedDiscriminator(nn.Module):
     """
 
     paper = "Sauer et al., NeurIPS 2021"
-    shared = False  # its batch norm is that of one process
+    shared = True
     alone = False  # batch norm
     Settings = ProjectedSettings
 
@@ -130,15 +131,26 @@ class ProjectedDiscriminator(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Images [B, C, S, S], -1 to 1, and int64 [B] → (logits [B, L], h [B, feature_dim]); fp32.
 
-        L: the places that all heads judge, equally many each; 4 where 64 pixels are seen.
+        L: the places of all heads, equally many each; 4 where 64 pixels are seen.
         """
+        return self.decide(self.features(images), labels)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Images [B, C, S, S], -1 to 1 → what the heads see at each place, [B, 64, L]; fp32."""
         judged = [head(m) for head, m in zip(self.heads, self.frozen(images), strict=True)]
-        pooled = [features.mean(dim=(2, 3), keepdim=True) for features in judged]
-        h = torch.cat([mean.flatten(1) for mean in pooled], dim=1)
+        return torch.cat([features.flatten(2) for features in judged], dim=2)
+
+    def decide(
+        self, features: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features [B, 64, L] and int64 [B] → (logits [B, L], h [B, feature_dim])."""
+        parts = features.split([head.places for head in self.heads], dim=2)
+        pooled = [part.mean(dim=2, keepdim=True) for part in parts]
+        h = torch.cat([mean.squeeze(2) for mean in pooled], dim=1)
         logits = [
-            head.compare(features - mean + through_h[:, :, None, None], labels)
-            for head, features, mean, through_h in zip(
-                self.heads, judged, pooled, h.split(JUDGED_DIM, dim=1), strict=True
+            head.compare(part - mean + through_h[:, :, None], labels)
+            for head, part, mean, through_h in zip(
+                self.heads, parts, pooled, h.split(JUDGED_DIM, dim=1), strict=True
             )
         ]
         return torch.cat(logits, dim=1), h
@@ -189,6 +201,9 @@ class Head(nn.Module):
         channels: c; its blocks have at least c, the last one 8c, each half of the next.
         num_classes: classes it judges.
         batch_size: see `ProjectedDiscriminator`.
+
+    Attributes:
+        places: that it judges, l².
     """
 
     def __init__(
@@ -203,7 +218,9 @@ class Head(nn.Module):
             *(Block(*widths, batch_size) for widths in pairwise([in_channels, *widths]))
         )
         last = widths[-1] if widths else in_channels
-        self.judge = _normalised(nn.Conv2d(last, JUDGED_DIM, min(LEAST_SIDE, side), bias=False))
+        kernel = min(LEAST_SIDE, side)
+        self.places = (side - kernel + 1) ** 2
+        self.judge = _normalised(nn.Conv2d(last, JUDGED_DIM, kernel, bias=False))
         self.embedding = nn.Embedding(num_classes, EMBEDDING_DIM)
         self.of_class = nn.Linear(EMBEDDING_DIM, JUDGED_DIM)
 
@@ -212,11 +229,10 @@ class Head(nn.Module):
         return at_least_fp32(self.judge(self.blocks(x)))
 
     def compare(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Features [B, 64, l, l] and int64 [B] → logits [B, l²]: products with the class, / 8."""
+        """Features [B, 64, l²] and int64 [B] → logits [B, l²]: products with the class, / 8."""
         with torch.autocast(features.device.type, enabled=False):
             wanted = F.leaky_relu(self.of_class(self.embedding(labels)), SLOPE)
-            products = (features * wanted[:, :, None, None]).sum(dim=1)
-        return products.flatten(1) / JUDGED_DIM**0.5
+            return (features * wanted[:, :, None]).sum(dim=1) / JUDGED_DIM**0.5
 
 
 class Block(nn.Module):
@@ -230,20 +246,6 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[B, in, S, S] → [B, out, S/2, S/2]."""
         return F.leaky_relu(self.norm(self.conv(x)), SLOPE)
-
-
-class BatchNormApart(nn.BatchNorm2d):
-    """Batch norm that in training takes every `batch_size` images by themselves, in order."""
-
-    def __init__(self, channels: int, batch_size: int):
-        super().__init__(channels)
-        self.batch_size = batch_size
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[B, C, H, W] → [B, C, H, W]."""
-        if not self.training:
-            return super().forward(x)
-        return torch.cat([super(BatchNormApart, self).forward(p) for p in x.split(self.batch_size)])
 
 
 def _normalised(layer: nn.Module) -> nn.Module:
