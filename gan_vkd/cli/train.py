@@ -92,7 +92,7 @@ PATHS = (("data", "data_root"), ("teacher", "weights"), ("training", "init"))  #
 @quiet_option
 def train(
     preset: str | None,
-    config: Path | None,
+    configs: tuple[Path, ...],
     assignments: tuple[str, ...],
     additions: tuple[str, ...],
     run_dir: Path | None,
@@ -113,8 +113,7 @@ def train(
     with joined() as settling_together:
         with settling_together:
             layers = []
-            if config is not None:
-                layers.append((f"--config {config}", file_layer(config)))
+            layers += [(f"--config {config}", file_layer(config)) for config in configs]
             layers.append(("--set", set_layer(assignments)))
             layers += [(f"--with {text}", with_layer(text)) for text in additions]
             layers.append(("the flags", _flag_layer(flags)))
@@ -128,7 +127,7 @@ def train(
             else:
                 if preset is None:
                     preset = DEFAULT_PRESET
-                    if picked.type == "cpu" and config is None:
+                    if picked.type == "cpu" and not configs:
                         preset = "lab"
                         reporter.say("Preset         lab, the default without a GPU")
                 recipe = resolve([(f"--preset {preset}", preset_layer(preset)), *layers])
