@@ -71,7 +71,7 @@ def test_with_adds_a_term_or_sets_the_distillation():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("lecan", ["no term is called 'lecan'", "did you mean lecam?"]),
+        ("lecan", ["unknown term 'lecan'", "did you mean lecam?"]),
         ("lecam:weight", ["NAME:field=value"]),
         ("lecam:=1", ["NAME:field=value"]),
         ("lecam:weight=[", ["not YAML"]),
