@@ -13,7 +13,10 @@ from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import split_training
 from gan_vkd.distill import cache
 from gan_vkd.distill.view import TeacherView
+from gan_vkd.errors import GanVkdError
 from gan_vkd.gan import task as task_module
+from gan_vkd.gan.augment.augmentation import Augmentation
+from gan_vkd.gan.cast import networks_of, terms_of
 from gan_vkd.gan.task import GanTask
 from gan_vkd.progress import QUIET
 
@@ -122,3 +125,23 @@ def test_every_setting_trains_like_one_process(kind, bound, tmp_path):
         found = differences(tmp_path, GRID, kind, size)
         print(kind, size, sorted(found.items(), key=lambda item: -item[1])[:12])
         assert {key: value for key, value in found.items() if not value <= bound} == {}
+
+
+@pytest.mark.parametrize(
+    ("flag", "sets"),
+    [
+        ("--discriminator projected", ("discriminator.kind=projected",)),
+        ("--with vision-aided", ("terms.vision-aided={}",)),
+    ],
+)
+def test_what_does_not_train_alike_is_refused(flag, sets, monkeypatch):
+    recipe = resolve([("preset", preset_layer("tiny")), ("test", set_layer(sets))])
+    images = load_dataset("digits", image_size=16).train
+    monkeypatch.setattr(processes, "size", lambda: 2)
+
+    def cast():
+        _, discriminator = networks_of(recipe, images)
+        return terms_of(recipe, discriminator, Augmentation({}), 0, images.class_names)
+
+    with pytest.raises(GanVkdError, match=f"{flag}: trains in one process only"):
+        cast()

@@ -65,7 +65,7 @@ class KDDLGANTerm(Term):
     image of each class less the mean of all.
     """
 
-    shared = False  # its networks see a process's own images
+    shared = False  # q is one number a step, not one an image
     paper = "Cui et al., CVPR 2023"
     Settings = KDDLGANSettings
 
