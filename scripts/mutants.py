@@ -38,6 +38,7 @@ AUGMENT = ("gan_vkd/gan/augment/diffaugment.py", ["tests/gan/augment"])
 BATCHES = ("gan_vkd/data/batches.py", ["tests/data/test_batches.py", "tests/gan/augment"])
 AVERAGE = ("gan_vkd/gan/ema.py", ["tests/gan/test_ema.py"])
 EXPORT = ("gan_vkd/gan/exported.py", ["tests/gan/test_exported.py"])
+LATENTS = ("gan_vkd/gan/latents.py", EXPORT[1])
 PLAYERS = ("gan_vkd/engine/players.py", ["tests/engine/test_players.py"])
 PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
 LAYERS = ("gan_vkd/gan/networks/layers.py", ["tests/gan/networks"])
@@ -99,14 +100,16 @@ MUTANTS = [
     Mutant("overfitting has the wrong sign", PROBES, 'values["logit_train"] - values["logit_held_out"]', 'values["logit_held_out"] - values["logit_train"]'),
     Mutant("the networks do not depend on the seed", TASK, 'seed_for(training.seed, "networks")', 'seed_for(0, "networks")'),
     Mutant("spread of real over generated images", TASK, "_spread(seen.fake) / _spread(seen.real)", "_spread(seen.real) / _spread(seen.fake)"),
-    Mutant("an old export is handed out after loading", TASK, '        """Restore what `state_dict` gave; training goes on with the same bits."""\n        self._exported = None', '        """Restore what `state_dict` gave; training goes on with the same bits."""'),
+    Mutant("an old export is handed out after loading", TASK, '        """Restore the result of `state_dict`; training continues with the same bits."""\n        self._exported = None', '        """Restore the result of `state_dict`; training continues with the same bits."""'),
     # The players
     Mutant("gradients pile up", PLAYERS, "self.optimiser.zero_grad()", "pass"),
     Mutant("restored moments in another memory layout", PLAYERS, "torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)", "tensor.contiguous()"),
     Mutant("moments are not saved", PLAYERS, 'for name, tensor in moments.items()}', 'for name, tensor in moments.items() if name == "step"}'),
     # The draws
     Mutant("all steps share their latents", DRAWS, 'drawn["latents"][turn]', 'drawn["latents"][0]'),
-    Mutant("labels are uniform over the classes", DRAWS, "self.labels[shown]", "shown % 2"),
+    Mutant("labels are uniform over the classes", DRAWS, '"labels": labels[shown]', '"labels": shown % 2'),
+    Mutant("balanced training generates classes as the data have them", DRAWS, "self.labels if self.members is None else self.labels.unique()", "self.labels"),
+    Mutant("balanced training shows images as the data have them", DRAWS, "if self.members is None:\n            return", "if True:\n            return"),
     Mutant("every iteration has the same latents", DRAWS, "return generator(seed, purpose, iteration)", "return generator(seed, purpose)"),
     Mutant("no mirror images", DRAWS, "& self.flip", "& False"),
     Mutant("mirror images though the data have none", DRAWS, "& self.flip", "& True"),
@@ -156,6 +159,8 @@ MUTANTS = [
     Mutant("rows and columns of a shift swapped", BATCHES, "zip(images.shape[-2:], offsets.unbind(1), strict=True)", "zip(images.shape[-2:], offsets.flip(1).unbind(1), strict=True)"),
     Mutant("shifts go the other way", BATCHES, "position[None, None, :] + offset", "position[None, None, :] - offset"),
     Mutant("mirrored upside down", BATCHES, "images.flip(-1), images)", "images.flip(-2), images)"),
+    Mutant("every round of classes has the same order", BATCHES, 'generator(seed, "round", number)', 'generator(seed, "round")'),
+    Mutant("a class's images have the same order in every epoch", BATCHES, 'generator(seed, "order of", label, epoch)', 'generator(seed, "order of", label)'),
     Mutant("every epoch has the same order", BATCHES, 'generator(seed, "order", epoch)', 'generator(seed, "order")'),
     # The average
     Mutant("the average takes the live weights' share", AVERAGE, "list(model.parameters()), 1 - decay", "list(model.parameters()), decay"),
@@ -164,13 +169,13 @@ MUTANTS = [
     Mutant("spectral norm stands still", LAYERS, "if self.training:\n                    self.u.copy_(u)", "if False:\n                    self.u.copy_(u)"),
     Mutant("spectral norm by the Frobenius norm", LAYERS, "u, sigma = _unit(matrix.mv(v))", "u, sigma = _unit(matrix.mv(v))[0], matrix.norm()"),
     Mutant("the gradient forgets that the norm moves", LAYERS_REFERENCE, "(gradient - across) / sigma", "gradient / sigma"),
-    Mutant("the class's gain is ignored", LAYERS, "gain = 1 + self.gain(labels)", "gain = 1 + 0 * self.gain(labels)"),
+    Mutant("the class's gain is ignored", LAYERS, "gain = 1 + _embedded(self.gain, labels)", "gain = 1 + 0 * _embedded(self.gain, labels)"),
     # The export
     Mutant("spectral norm is not folded", EXPORT, "raw / sigma", "raw"),
     Mutant("batch-norm statistics of one batch", EXPORT, "norm.momentum = None", "norm.momentum = 1.0"),
     Mutant("statistics without the classes' proportions", EXPORT, "weights = class_counts.cpu().double()", "weights = (torch.arange(len(class_counts)) == 0).double()"),
-    Mutant("statistics are not estimated anew", EXPORT, "    estimate_statistics(network, class_counts)\n", ""),
-    Mutant("samples depend on their place in the batch", EXPORT, 'generator(seed, "latent", int(i))', 'generator(seed, "latent", int(i) % 2)'),
+    Mutant("statistics are not estimated anew", EXPORT, "    estimate_statistics(network, shares_of(class_counts, card))\n", ""),
+    Mutant("samples depend on their place in the batch", LATENTS, 'generator(seed, "latent", int(index))', 'generator(seed, "latent", int(index) % 2)'),
 ]  # fmt: skip
 
 
