@@ -107,8 +107,8 @@ MUTANTS = [
     Mutant("moments are not saved", PLAYERS, 'for name, tensor in moments.items()}', 'for name, tensor in moments.items() if name == "step"}'),
     # The draws
     Mutant("all steps share their latents", DRAWS, 'drawn["latents"][turn]', 'drawn["latents"][0]'),
-    Mutant("labels are uniform over the classes", DRAWS, '"labels": labels[shown]', '"labels": shown % 2'),
-    Mutant("balanced training generates classes as the data have them", DRAWS, "self.labels if self.members is None else self.labels.unique()", "self.labels"),
+    Mutant("labels are uniform over the classes", DRAWS, '"labels": self.pool[shown]', '"labels": shown % 2'),
+    Mutant("balanced training generates classes as the data have them", DRAWS, "self.pool = self.labels.unique()", "self.pool = self.labels"),
     Mutant("balanced training shows images as the data have them", DRAWS, "if self.members is None:\n            return", "if True:\n            return"),
     Mutant("every iteration has the same latents", DRAWS, "return generator(seed, purpose, iteration)", "return generator(seed, purpose)"),
     Mutant("no mirror images", DRAWS, "& self.flip", "& False"),
