@@ -127,7 +127,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         if not isinstance(found, np.lib.npyio.NpzFile):
             return {"images": found}
         with found:
-            return dict(found)
+            # other members come as bytes
+            return {name: a for name, a in found.items() if isinstance(a, np.ndarray)}
     except Exception as error:  # its readers raise whatever they trip over
         reason = " ".join(str(error).split())[:200]
         raise GanVkdError(f"{path}: not a whole .npy or .npz of arrays ({reason})") from None
