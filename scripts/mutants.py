@@ -41,6 +41,16 @@ EXPORT = ("gan_vkd/gan/exported.py", ["tests/gan/test_exported.py"])
 LATENTS = ("gan_vkd/gan/latents.py", EXPORT[1])
 PLAYERS = ("gan_vkd/engine/players.py", ["tests/engine/test_players.py"])
 PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
+SHARE = ("gan_vkd/gan/share.py", ["tests/gan/test_share.py", "-m", "not slow"])
+ALIKE = (PLAYERS[0], SHARE[1])
+SHARED_TASK = (TASK[0], SHARE[1])
+SHARED_VKD = (VKD_TERM[0], SHARE[1])
+BATCH_NORM = (
+    "gan_vkd/gan/networks/batch_norm.py",
+    ["tests/test_processes.py", "-k", "three_processes"],
+)
+PROCESSES = ("gan_vkd/processes.py", ["tests/test_processes.py"])
+LOOP = ("gan_vkd/engine/loop.py", PROCESSES[1])
 LAYERS = ("gan_vkd/gan/networks/layers.py", ["tests/gan/networks"])
 LAYERS_REFERENCE = (LAYERS[0], REFERENCE)
 
@@ -99,7 +109,7 @@ MUTANTS = [
     Mutant("D is probed in train mode", PROBES, "    module.eval()\n", "    module.train()\n"),
     Mutant("overfitting has the wrong sign", PROBES, 'values["logit_train"] - values["logit_held_out"]', 'values["logit_held_out"] - values["logit_train"]'),
     Mutant("the networks do not depend on the seed", TASK, 'seed_for(training.seed, "networks")', 'seed_for(0, "networks")'),
-    Mutant("spread of real over generated images", TASK, "_spread(seen.fake) / _spread(seen.real)", "_spread(seen.real) / _spread(seen.fake)"),
+    Mutant("spread of real over generated images", TASK, "self._spread(seen.fake) / self._spread(seen.real)", "self._spread(seen.real) / self._spread(seen.fake)"),
     Mutant("an old export is handed out after loading", TASK, '        """Restore the result of `state_dict`; training continues with the same bits."""\n        self._exported = None', '        """Restore the result of `state_dict`; training continues with the same bits."""'),
     # The players
     Mutant("gradients pile up", PLAYERS, "self.optimiser.zero_grad()", "pass"),
@@ -129,7 +139,7 @@ MUTANTS = [
     Mutant("the control is always on", VKD_TERM, "if self.settings.shuffled else features", "if True else features"),
     Mutant("the fit forgets the square", VKD_TERM, "torch.cat(parts).square().sum()", "torch.cat(parts).abs().sum()"),
     # The loss
-    Mutant("h is not centred", VKD_LOSS, "h = h - global_mean(h)", "h = h + 0"),
+    Mutant("h is not centred", VKD_LOSS, "h = h - (global_mean(h) if self.across_processes else h.mean(dim=0))", "h = h + 0"),
     Mutant("the loss is divided by dt", VKD_LOSS, "min(student_dim, target_dim)", "target_dim"),
     Mutant("the loss is not averaged over the batch", VKD_LOSS, "(self.scale * len(targets))", "self.scale"),
     Mutant("targets are not normalised", VKD_LOSS, "targets = self.normalise(features)", "targets = features"),
@@ -170,6 +180,27 @@ MUTANTS = [
     Mutant("spectral norm by the Frobenius norm", LAYERS, "u, sigma = _unit(matrix.mv(v))", "u, sigma = _unit(matrix.mv(v))[0], matrix.norm()"),
     Mutant("the gradient forgets that the norm moves", LAYERS_REFERENCE, "(gradient - across) / sigma", "gradient / sigma"),
     Mutant("the class's gain is ignored", LAYERS, "gain = 1 + _embedded(self.gain, labels)", "gain = 1 + 0 * _embedded(self.gain, labels)"),
+    # Several processes
+    Mutant("gradients stay each process's own", ALIKE, "processes.average_(self._gradients())", "pass"),
+    Mutant("gradients are not scaled for the mean", SHARE, "return processes.size() * own.flatten(0, 1), None", "return own.flatten(0, 1), None"),
+    Mutant("the gradient of another's share", SHARE, "[:, ctx.share.own]", "[:, : ctx.share.own.stop - ctx.share.own.start]"),
+    Mutant("every process draws the first images", SHARE, "numbers[:, self.own]", "numbers[:, : self.own.stop - self.own.start]"),
+    Mutant("batch norm over a process's own images", SHARE, "norm.shared = len(self.sizes) > 1", "norm.shared = False"),
+    Mutant("whitening over a process's own images", SHARED_VKD, "across_processes=False", "across_processes=True"),
+    Mutant("the teacher's features of generated images are one's own", SHARE, "lambda images: self.together(see(images))", "lambda images: torch.cat([see(images)] * processes.size())[: sum(self.sizes)]"),
+    Mutant("spread over a process's own images", SHARED_TASK, "self.share.together(images).std(dim=0)", "images.std(dim=0)"),
+    Mutant("batch norm's gradient without the others", BATCH_NORM, "processes.summed(sums)", "sums"),
+    Mutant("batch norm counts processes alike", BATCH_NORM, "(counts * means).sum(0) / count", "means.mean(0)"),
+    Mutant("batch norm forgets how far the means differ", BATCH_NORM, "(squared + counts * (means - mean).square())", "squared"),
+    Mutant("running variance without Bessel's correction", BATCH_NORM, "squares / (count - 1)", "squares / count"),
+    Mutant("the mean over processes is a sum", PROCESSES, "flat.div_(size())", "flat"),
+    Mutant("an error stays with its process", PROCESSES, "    if not last:\n        return", "    if raised is None:\n        return"),
+    Mutant("all say the same error", PROCESSES, "raised if teller == rank() else", "raised if raised is not None else"),
+    Mutant("a state that differs passes", PROCESSES, "if ours != first:", "if False:"),
+    Mutant("a hash of names alone", PROCESSES, "        found.update(tensor.contiguous()", "        (tensor.contiguous()"),
+    Mutant("each process goes by its own clock and signals", LOOP, "number, late = processes.greatest(interruption.signal, time.monotonic() >= deadline)", "number, late = interruption.signal, time.monotonic() >= deadline"),
+    Mutant("processes are not compared", LOOP, "processes.require_same(what, processes.digest, state)", "pass"),
+    Mutant("every process checks its numbers alone", LOOP, "processes.on_first(book.check, done, terms)", "pass"),
     # The export
     Mutant("spectral norm is not folded", EXPORT, "raw / sigma", "raw"),
     Mutant("batch-norm statistics of one batch", EXPORT, "norm.momentum = None", "norm.momentum = 1.0"),

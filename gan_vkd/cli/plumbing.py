@@ -1,15 +1,18 @@
 """Shared parts of the commands: one-line errors, durations, common options, start-up."""
 
+import os
 import re
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
 from gan_vkd.config.layers import PRESETS
-from gan_vkd.errors import GanVkdError
+from gan_vkd.errors import EndedElsewhere, GanVkdError
 from gan_vkd.terminal import printable
 
 
@@ -28,9 +31,13 @@ class OneLineErrors:
             click.echo(error.format_message(), err=True)
             sys.exit(2)
         except click.ClickException as error:
+            if alike_elsewhere():
+                sys.exit(2)
             _fail(error.format_message())
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except EndedElsewhere:
+            sys.exit(2)
         except GanVkdError as error:
             _fail(str(error))
         sys.exit(code if isinstance(code, int) else 0)
@@ -93,6 +100,28 @@ skip_bad_option = click.option(
 )
 
 
+def processes_started() -> int:
+    """How many processes torchrun started this command in; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def alike_elsewhere() -> bool:
+    """Whether torchrun's process 0 has the same command, and speaks for this process too."""
+    return processes_started() > 1 and os.environ.get("RANK", "0") != "0"
+
+
+@contextmanager
+def joined() -> Iterator[AbstractContextManager]:
+    """Among torchrun's processes; gives the context in which they fail together."""
+    if processes_started() == 1:
+        yield nullcontext()
+        return
+    from gan_vkd import processes
+
+    with processes.joined():
+        yield processes.failing_together()
+
+
 def begin(device: str = "auto", quiet: bool = False) -> tuple[Any, Any]:
     """The device and the reporter of a command that computes."""
     import torch
@@ -102,7 +131,7 @@ def begin(device: str = "auto", quiet: bool = False) -> tuple[Any, Any]:
 
     torch.set_flush_denormal(True)  # denormals slow a CPU many times over
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what it warns of is refused, or harmless
-    return pick_device(device), Reporter(quiet)
+    return pick_device(device), Reporter(quiet or alike_elsewhere())
 
 
 def newest(quiet: bool) -> Path:
@@ -110,6 +139,6 @@ def newest(quiet: bool) -> Path:
     from gan_vkd.engine.run_dir import newest_run
 
     run = newest_run()
-    if not quiet:
+    if not quiet and not alike_elsewhere():
         click.echo(printable(f"Using the newest run: {run}"), err=True)
     return run

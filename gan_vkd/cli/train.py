@@ -1,7 +1,6 @@
 """gan-vkd train."""
 
 import math
-import os
 import shlex
 import time
 from pathlib import Path
@@ -11,10 +10,12 @@ import click
 
 from gan_vkd.cli.plumbing import (
     Duration,
+    alike_elsewhere,
     begin,
     config_option,
     data_root_option,
     device_option,
+    joined,
     newest,
     preset_option,
     quiet_option,
@@ -108,53 +109,54 @@ def train(
     directory is printed on standard output, all other text on standard error.
     """
     began = time.monotonic()
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise GanVkdError("training runs in one process: start it without torchrun")
     deadline = math.inf if time_limit is None else began + time_limit
-    layers = []
-    if config is not None:
-        layers.append((f"--config {config}", file_layer(config)))
-    layers.append(("--set", set_layer(assignments)))
-    layers += [(f"--with {text}", with_layer(text)) for text in additions]
-    layers.append(("the flags", _flag_layer(flags)))
-    layers = [(where, _absolute(layer)) for where, layer in layers]
-    picked, reporter = begin(device, quiet)
-    if resume:
-        if preset is not None:
-            layers.insert(0, (f"--preset {preset}", preset_layer(preset)))
-        run_dir = run_dir or newest(quiet)
-        recipe = continued(run_dir, layers)
-    else:
-        if preset is None:
-            preset = DEFAULT_PRESET
-            if picked.type == "cpu" and config is None:
-                preset = "lab"
-                reporter.say("Preset         lab, the default without a GPU")
-        recipe = resolve([(f"--preset {preset}", preset_layer(preset)), *layers])
-        if run_dir is not None and run_dir.exists():
-            raise GanVkdError(
-                f"--run-dir {run_dir}: already exists: continue it with --resume, or choose "
-                "another name"
-            )
+    with joined() as settling_together:
+        with settling_together:
+            layers = []
+            if config is not None:
+                layers.append((f"--config {config}", file_layer(config)))
+            layers.append(("--set", set_layer(assignments)))
+            layers += [(f"--with {text}", with_layer(text)) for text in additions]
+            layers.append(("the flags", _flag_layer(flags)))
+            layers = [(where, _absolute(layer)) for where, layer in layers]
+            picked, reporter = begin(device, quiet)
+            if resume:
+                if preset is not None:
+                    layers.insert(0, (f"--preset {preset}", preset_layer(preset)))
+                run_dir = run_dir or newest(quiet)
+                recipe = continued(run_dir, layers)
+            else:
+                if preset is None:
+                    preset = DEFAULT_PRESET
+                    if picked.type == "cpu" and config is None:
+                        preset = "lab"
+                        reporter.say("Preset         lab, the default without a GPU")
+                recipe = resolve([(f"--preset {preset}", preset_layer(preset)), *layers])
+                if run_dir is not None and run_dir.exists():
+                    raise GanVkdError(
+                        f"--run-dir {run_dir}: already exists: continue it with --resume, or "
+                        "choose another name"
+                    )
 
-    from gan_vkd.device import compute_deterministically
-    from gan_vkd.training.run import run_training
+        from gan_vkd.device import compute_deterministically
+        from gan_vkd.training.run import run_training
 
-    if recipe.training.deterministic:
-        compute_deterministically()
-    result = run_training(
-        recipe,
-        device=picked,
-        wanted=run_dir,
-        resume=resume,
-        dry_run=dry_run,
-        deadline=deadline,
-        reporter=reporter,
-    )
+        if recipe.training.deterministic:
+            compute_deterministically()
+        result = run_training(
+            recipe,
+            device=picked,
+            wanted=run_dir,
+            resume=resume,
+            dry_run=dry_run,
+            deadline=deadline,
+            reporter=reporter,
+        )
     if result.outcome is None:
         return 0
     outcome, run = result.outcome, shlex.quote(str(result.run))
-    click.echo(printable(str(result.run)))
+    if not alike_elsewhere():
+        click.echo(printable(str(result.run)))
     if outcome.reason == "done":
         reporter.say(
             f"Done: {outcome.iteration:,} iterations. Draw samples with gan-vkd sample {run}"

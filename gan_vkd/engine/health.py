@@ -11,6 +11,7 @@ import torch
 
 from gan_vkd.engine.run_dir import RunDir
 from gan_vkd.errors import GanVkdError
+from gan_vkd.processes import LostProcess
 
 LINES_IN_A_ROW = 3
 
@@ -125,17 +126,23 @@ def device_explained(batch_size: int) -> Iterator[None]:
 
 @contextmanager
 def writing_explained(run: RunDir) -> Iterator[None]:
-    """Turns a write that fails into a line that names the run and how to go on.
+    """Turns a write that fails, or another process that does, into a line that says how to go on.
 
     Raises:
         GanVkdError: the disk is full, a quota is used up, or the folder can't be written.
+        LostProcess: as `processes` says, with the run.
     """
+    on = f"gan-vkd train --resume --run-dir {shlex.quote(str(run.path))}"
     try:
         yield
+    except LostProcess as error:
+        raise LostProcess(
+            f"--run-dir {run.path}: {error}; {last_good(run)}: continue with {on}, under torchrun "
+            "with as many processes as you like"
+        ) from None
     except OSError as error:
         reason = error.strerror or error
         raise GanVkdError(
             f"--run-dir {run.path}: can't be written ({reason}); {last_good(run)}: free some "
-            "space, then continue with gan-vkd train --resume --run-dir "
-            f"{shlex.quote(str(run.path))}"
+            f"space, then continue with {on}"
         ) from None

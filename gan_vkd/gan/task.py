@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from gan_vkd import processes
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.registry import DISTILLATIONS, LOSSES, TERMS
 from gan_vkd.data.batches import mirror
@@ -27,6 +28,7 @@ from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator,
 from gan_vkd.gan.networks.biggan import Discriminator, Generator
 from gan_vkd.gan.probes import Probes
 from gan_vkd.gan.sampling import class_grid
+from gan_vkd.gan.share import Share
 from gan_vkd.gan.steps import Game, Real, discriminator_loss, generator_loss
 from gan_vkd.gan.terms.term import Setting, Term
 from gan_vkd.progress import Reporter
@@ -98,6 +100,7 @@ class GanTask:
             network.to(device, memory_format=torch.channels_last)
         self.terms.to(device)
         self.average = average_of(self.generator)
+        self.share = Share(training.batch_size)
 
         # 2. Who trains what.
         judges = {"discriminator": self.discriminator, "terms": self.terms}
@@ -107,12 +110,12 @@ class GanTask:
         # 3. The rules, and the random numbers.
         augmentation = Augmentation(recipe.data.policies)
         self.game = Game(
-            generator=self.generator,
-            discriminator=self.discriminator,
+            generator=self.share.generator(self.generator),
+            discriminator=self.share.discriminator(self.discriminator),
             adversarial=LOSSES[recipe.gan.loss](),
             terms=self.terms,
             augment=augmentation,
-            teacher=view and view.see,
+            teacher=view and self.share.teacher(view.see),
         )
         self.draws = Draws(
             data.train.labels,
@@ -125,7 +128,7 @@ class GanTask:
             seed=training.seed,
             balanced=recipe.data.balance == "classes",
         )
-        static = all(term.static for term in self.terms.values())
+        static = processes.size() == 1 and all(term.static for term in self.terms.values())
         self.replay = Replay(self._compute, device, enabled=device.type == "cuda" and static)
         self.probes = Probes(data, view, training.batch_size, device)
 
@@ -147,8 +150,10 @@ class GanTask:
         """Give the terms the statistics of the data; before iteration 0 of a new run."""
         view, flip = self.view, self.recipe.data.flip
         features = None if view is None else lambda: view.training_features(flip, reporter)
-        for term in self.terms.values():
-            term.prepare(features)
+        with processes.failing_together():
+            for term in self.terms.values():
+                term.prepare(features)
+        processes.copy_first_(self.terms.buffers())
 
     def iterate(self, iteration: int, measure: bool = False) -> dict[str, float]:
         """One iteration: `d_steps` steps of D, one of G, one of the average.
@@ -159,7 +164,7 @@ class GanTask:
                 the two networks' gradients, and the `spread` of the generated images over the
                 real ones' (see `_spread`).
         """
-        drawn = self.draws.of_iteration(iteration)
+        drawn = self.share.of_steps(self.draws.of_iteration(iteration))
         inputs = {**to_device(drawn, self.device), **self._shown(drawn)}
         scalars = self.replay(self._kind(iteration), inputs, iteration, measure)
         if not measure:
@@ -174,7 +179,7 @@ class GanTask:
         shown = {"images": train.images[places], "real labels": train.labels[places]}
         if self.view is not None:
             features = self.view.train(rows.flatten(), drawn["mirrored"].flatten())
-            shown["teacher"] = features.unflatten(0, rows.shape)
+            shown["teacher"] = self.share.together(features).unflatten(0, (len(rows), -1))
         return {name: tensor.to(self.device) for name, tensor in shown.items()}
 
     def _kind(self, iteration: int) -> Hashable:
@@ -212,11 +217,15 @@ class GanTask:
             return {}
         scalars |= {
             "d_gradient": self.d_player.gradient_norm(),
-            "spread": _spread(seen.fake) / _spread(seen.real).clamp_min(1e-12),
+            "spread": self._spread(seen.fake) / self._spread(seen.real).clamp_min(1e-12),
             **g_scalars,
             "g_gradient": self.g_player.gradient_norm(),
         }
         return {name: value.detach().float() for name, value in scalars.items()}
+
+    def _spread(self, images: torch.Tensor) -> torch.Tensor:
+        """How unlike each other a batch's images are: each pixel's standard deviation, averaged."""
+        return self.share.together(images).std(dim=0).mean()
 
     def _autocast(self) -> torch.autocast:
         return autocast(self.device, self.recipe.training.precision)
@@ -288,8 +297,3 @@ def _real(inputs: Mapping[str, torch.Tensor], turn: int, mirrored: torch.Tensor)
     teacher = inputs["teacher"][turn] if "teacher" in inputs else None
     images = mirror(to_float(inputs["images"][turn]), mirrored)
     return Real(images, inputs["real labels"][turn], teacher)
-
-
-def _spread(images: torch.Tensor) -> torch.Tensor:
-    """How unlike each other images [B, C, S, S] are: each pixel's standard deviation, averaged."""
-    return images.std(dim=0).mean()

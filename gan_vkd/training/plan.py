@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from gan_vkd import processes
 from gan_vkd.engine.replay import CALLS_BEFORE
 from gan_vkd.gan.sampling import MOST_ROWS
 from gan_vkd.gan.task import GanTask
@@ -24,6 +25,7 @@ def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
     kept = "" if validation is None else f", {len(validation):,} more to choose a checkpoint by"
     held_out = "" if data.held_out is None else f"{len(data.held_out):,} images, "
     schedule = recipe.training
+    shared = f" over {processes.size()} processes" if processes.size() > 1 else ""
     lines = [
         f"Data           {recipe.data.dataset}, subset {recipe.data.subset:g}: "
         f"{len(data.train):,} images, {len(counts)} classes, {a_class} a class, "
@@ -50,7 +52,8 @@ def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
     return [
         *lines,
         f"Schedule       iterations {start:,} to {schedule.iterations:,}, each {schedule.d_steps} "
-        f"steps of D and one of G, batch {schedule.batch_size}, {schedule.precision}, "
+        f"steps of D and one of G, batch {schedule.batch_size}{shared}, "
+        f"{schedule.precision}, "
         f"on {task.device}",
         f"Results        {run or 'a new numbered folder under runs/'}",
     ]
@@ -63,7 +66,8 @@ def _millions(network: torch.nn.Module) -> str:
 def time_needed(copies: GanTask, start: int) -> str:
     """Time iterations on throw-away copies, once the teacher's features they need are known."""
     replayed = copies.replay.enabled
-    count = 1 if _seconds(copies, 1) > 5 else 8 if replayed else 4
+    (first,) = processes.greatest(_seconds(copies, 1))
+    count = 1 if first > 5 else 8 if replayed else 4
     for _ in range(CALLS_BEFORE + 1 if replayed else 1):
         _seconds(copies, count)
     seconds = _seconds(copies, count) / count

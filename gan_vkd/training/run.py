@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from gan_vkd import processes
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.layers import dump
 from gan_vkd.data.images import Dataset, ImageSet
@@ -78,52 +79,61 @@ def run_training(
     with contextlib.ExitStack() as held:
         held.enter_context(device_explained(recipe.training.batch_size))
         if resume and not dry_run:
-            held.enter_context(RunDir(wanted).lock())
+            processes.on_first(held.enter_context, RunDir(wanted).lock())
         # 1. Everything that can fail, before anything is written.
-        checkpoint = began = initial = None
-        if resume:
-            _refuse_moved(recipe, wanted)
-            checkpoint = _newest_checkpoint(RunDir(wanted), recipe.training.iterations, reporter)
-            began = _began_on(wanted, reporter)
-        if checkpoint is None and recipe.training.init is not None:
-            initial = read_initial(Path(recipe.training.init))
-        settings, weights = recipe.data, recipe.teacher.weights
-        teacher = load_teacher(
-            recipe.teacher.spec,
-            recipe.teacher.image_size,
-            None if weights is None else Path(weights),
-        )
-        dataset = load_dataset(
-            settings.dataset,
-            image_size=settings.image_size,
-            data_root=None if settings.data_root is None else Path(settings.data_root),
-            skip_bad=settings.skip_bad,
-            channels=settings.channels,
-            reporter=reporter,
-        )
-        if began is not None:
-            dataset = in_order_of(dataset, began.class_names)
-        recipe = _settled(recipe, dataset, device)
-        seed = recipe.training.seed
-        data = split_training(
-            dataset, settings.subset, settings.subset_draw, seed, settings.validation
-        )
-        skipped = dataset.skipped
-        del dataset  # what the split left out is not kept in memory
-        if began is not None:
-            require_same(f"--resume: {settings.dataset}", began, data.train)
-        record = began if began is not None and began.sha256 else record_of(data.train)
-        judge = None if dry_run else make_judge(recipe, data, device, reporter)
-        data = replace(data, train=_place(data.train, device))
-        view = None
-        if teacher is not None:
-            precision = recipe.teacher.precision
-            view = TeacherView(teacher.to(device), data.train, device, precision)
+        with processes.failing_together():
+            checkpoint = began = initial = None
+            if resume:
+                _refuse_moved(recipe, wanted)
+                checkpoint = _newest_checkpoint(
+                    RunDir(wanted), recipe.training.iterations, reporter
+                )
+                began = _began_on(wanted, reporter)
+            if checkpoint is None and recipe.training.init is not None:
+                initial = read_initial(Path(recipe.training.init))
+            settings, weights = recipe.data, recipe.teacher.weights
+            teacher = processes.in_turns(
+                load_teacher,
+                recipe.teacher.spec,
+                recipe.teacher.image_size,
+                None if weights is None else Path(weights),
+            )
+            dataset = processes.in_turns(
+                load_dataset,
+                settings.dataset,
+                image_size=settings.image_size,
+                data_root=None if settings.data_root is None else Path(settings.data_root),
+                skip_bad=settings.skip_bad,
+                channels=settings.channels,
+                reporter=reporter,
+            )
+            if began is not None:
+                dataset = in_order_of(dataset, began.class_names)
+            recipe = _settled(recipe, dataset, device)
+            seed = recipe.training.seed
+            data = split_training(
+                dataset, settings.subset, settings.subset_draw, seed, settings.validation
+            )
+            skipped = dataset.skipped
+            del dataset  # what the split left out is not kept in memory
+            if began is not None:
+                require_same(f"--resume: {settings.dataset}", began, data.train)
+            record = began if began is not None and began.sha256 else record_of(data.train)
+            judge = None
+            if not dry_run:
+                judge = processes.in_turns(make_judge, recipe, data, device, reporter)
+            data = replace(data, train=_place(data.train, device))
+            view = None
+            if teacher is not None:
+                precision = recipe.teacher.precision
+                view = TeacherView(teacher.to(device), data.train, device, precision)
+            task = GanTask(recipe, data, view, device, judge=judge)
+            started = None if initial is None else start_from(task, initial)
+            start = 0 if checkpoint is None else checkpoint[0]
+        alike = repr((dump(recipe), record, start))
+        processes.require_same("settings, images or checkpoint", str, alike)
 
         # 2. What is about to happen, and how long it will take.
-        task = GanTask(recipe, data, view, device, judge=judge)
-        started = None if initial is None else start_from(task, initial)
-        start = 0 if checkpoint is None else checkpoint[0]
         for line in plan(task, start, wanted):
             reporter.say(line)
         if started is not None:
@@ -134,7 +144,8 @@ def run_training(
 
         # 3. The state: a checkpoint's, or a new one.
         if checkpoint is not None:
-            _restore(task, checkpoint[1], wanted)
+            with processes.failing_together():
+                _restore(task, checkpoint[1], wanted)
             reporter.say(f"Continuing from iteration {start:,}")
         else:
             if resume:
@@ -142,19 +153,34 @@ def run_training(
             task.prepare(reporter)
 
         # 4. Train.
-        name = run_name(recipe)
-        run = RunDir(wanted if resume else create_run_dir(name, dump(recipe), wanted))
+        path = wanted
         if not resume:
-            held.enter_context(run.lock())
+            made = processes.on_first(create_run_dir, run_name(recipe), dump(recipe), wanted)
+            path = processes.told(made)
+        run = RunDir(path)
+        if not resume:
+            processes.on_first(held.enter_context, run.lock())
         reporter.say(f"Results go to {run.path}")
         with writing_explained(run):  # all that is read was read before
-            if resume:
-                write_config(run.path, dump(recipe))  # the iterations may be others
-            write_record(run.path, record)
-            if skipped:
-                _list_skipped(run.path, skipped, reporter)
+            processes.on_first(_write_down, run.path, recipe, record, skipped, resume, reporter)
             outcome = train(task, run, start=start, deadline=deadline, reporter=reporter)
         return Result(run.path, outcome)
+
+
+def _write_down(
+    run: Path,
+    recipe: Recipe,
+    record: Record,
+    skipped: tuple[str, ...],
+    resume: bool,
+    reporter: Reporter,
+) -> None:
+    """What is known of a run before it trains."""
+    if resume:
+        write_config(run, dump(recipe))  # the iterations may be others
+    write_record(run, record)
+    if skipped:
+        _list_skipped(run, skipped, reporter)
 
 
 def _refuse_moved(recipe: Recipe, run: Path) -> None:

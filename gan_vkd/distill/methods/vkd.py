@@ -8,8 +8,8 @@ from torch import nn
 
 from gan_vkd.distill.full_precision import at_least_float32
 from gan_vkd.distill.normalise import NORMALISATIONS, Centre, Whiten, WhitenDataset
-from gan_vkd.distill.processes import global_mean, global_rows
 from gan_vkd.distill.projections import PROJECTIONS, SvdProjection
+from gan_vkd.distill.whole_batch import global_mean, global_rows
 
 T = TypeVar("T")
 
@@ -44,6 +44,7 @@ class VkDLoss(nn.Module):
             `WhitenDataset`, whose rank then takes the place of dt.
         distance: `squared`, or `smooth-l1`.
         ridge: of `whiten`, a share of the mean eigenvalue (see `Whiten`).
+        across_processes: whether the batch is that of all processes, or the one that is passed.
 
     Raises:
         ValueError: unknown names; `whiten-dataset` as a bare string, which has no statistics;
@@ -61,6 +62,7 @@ class VkDLoss(nn.Module):
         | WhitenDataset = "whiten",
         distance: Literal["squared", "smooth-l1"] = "squared",
         ridge: float = 0.0,
+        across_processes: bool = True,
     ):
         super().__init__()
         if normalise == "whiten-dataset":
@@ -87,6 +89,7 @@ class VkDLoss(nn.Module):
         self.projection = _named(PROJECTIONS, "projection", projection)(student_dim, target_dim)
         self.distance = _named(DISTANCES, "distance", distance)
         self.student_dim, self.teacher_dim = student_dim, teacher_dim
+        self.across_processes = across_processes
         self.scale = min(student_dim, target_dim)
 
     def targets(self, teacher_features: torch.Tensor) -> torch.Tensor:
@@ -97,7 +100,9 @@ class VkDLoss(nn.Module):
         """
         _check_shape("teacher", teacher_features, self.teacher_dim)
         with torch.no_grad():
-            features, own = global_rows(at_least_float32(teacher_features))
+            features, own = at_least_float32(teacher_features), slice(None)
+            if self.across_processes:
+                features, own = global_rows(features)
             targets = self.normalise(features)
             if isinstance(self.projection, SvdProjection):
                 targets = self.projection.fit(targets)
@@ -108,7 +113,7 @@ class VkDLoss(nn.Module):
         _check_shape("student", student_features, self.student_dim)
         h = at_least_float32(student_features)
         if self.normalise.centred:
-            h = h - global_mean(h)
+            h = h - (global_mean(h) if self.across_processes else h.mean(dim=0))
         return self.projection(h)
 
     def forward(

@@ -14,6 +14,7 @@ from torch import nn
 
 from gan_vkd.config.sizes import discriminator_sides, generator_sides
 from gan_vkd.config.sizes import widths as flat_widths
+from gan_vkd.gan.networks.batch_norm import BatchNorm
 from gan_vkd.gan.networks.layers import (
     ConditionalBatchNorm,
     DiscriminatorBlock,
@@ -68,7 +69,7 @@ class Generator(nn.Module):
         self.blocks = nn.ModuleList(
             GeneratorBlock(before, after, num_classes) for before, after in pairwise(sizes)
         )
-        self.norm = nn.BatchNorm2d(sizes[-1])
+        self.norm = BatchNorm(sizes[-1])
         self.to_rgb = nn.Conv2d(sizes[-1], image_channels, 3, padding=1)
         initialise(self, spectral_norm)
 
@@ -83,7 +84,7 @@ class Generator(nn.Module):
             x = block(x, labels)
         return torch.tanh(self.to_rgb(F.relu(self.norm(x))))
 
-    def batch_norms(self) -> list[nn.BatchNorm2d]:
+    def batch_norms(self) -> list[BatchNorm]:
         """Every layer with running statistics."""
         inner = [m.norm for m in self.modules() if isinstance(m, ConditionalBatchNorm)]
         return [*inner, self.norm]

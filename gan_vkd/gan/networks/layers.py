@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
+from gan_vkd.gan.networks.batch_norm import BatchNorm
+
 
 class SpectralNorm(nn.Module):
     """W / σ(W) with one power iteration a training forward (Miyato et al., ICLR 2018).
@@ -73,7 +75,7 @@ class ConditionalBatchNorm(nn.Module):
 
     def __init__(self, channels: int, num_classes: int):
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.norm = BatchNorm(channels, affine=False)
         self.gain = nn.Embedding(num_classes, channels)
         self.bias = nn.Embedding(num_classes, channels)
         self.gain.modulates = self.bias.modulates = True  # BigGAN: no spectral norm here

@@ -18,6 +18,8 @@ class TermSettings(Group):
 class Seen:
     """The tensors of a step of D; B images of each kind.
 
+    In several processes each has all of the batch, but of `real` and `fake` its own share.
+
     Attributes:
         step: number of D's step since the run began.
         iteration: the iteration it belongs to.

@@ -91,6 +91,7 @@ class VkDTerm(Term):
                 normalise,
                 settings.distance,
                 settings.ridge,
+                across_processes=False,  # the step hands it the whole batch
             )
         except ValueError as error:
             raise GanVkdError(f"distill (--projection, --normalise): {error}") from None

@@ -1,0 +1,114 @@
+"""Two and three processes against one with the same batch: all weights, all buffers, the log."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from fixed_teacher import FixedTeacher
+from several import several
+
+from gan_vkd import processes
+from gan_vkd.config.layers import preset_layer, resolve, set_layer
+from gan_vkd.data.sources import load_dataset
+from gan_vkd.data.subsets import split_training
+from gan_vkd.distill import cache
+from gan_vkd.distill.view import TeacherView
+from gan_vkd.gan import task as task_module
+from gan_vkd.gan.task import GanTask
+from gan_vkd.progress import QUIET
+
+CPU = torch.device("cpu")
+ITERATIONS = 50
+BASE = ("training.batch_size=8", "training.precision=fp32", "training.d_steps=1")
+BASE += ("gan.channels=4", "gan.generator_spectral_norm=true", "training.ema_start=10")
+BASE += ("data.augment=color,translation,cutout", "distill.generated_every=2")
+LECAM = ("terms.lecam={start: 20}", "distill.weight=null", "distill.ratio=0.5")
+
+# In 2 processes of 4 images, in 3 of 2, 3 and 3.
+WHITEN = {"whiten, λ that follows, lecam": LECAM}
+OTHERS = {
+    "whiten-dataset": (
+        "distill.normalise=whiten-dataset",
+        "distill.distance=smooth-l1",
+        "distill.shuffled=true",
+    ),
+    "svd": ("distill.projection=svd", "distill.normalise=none"),
+}
+GRID = {
+    **WHITEN,
+    **OTHERS,
+    "no teacher": None,
+    "layernorm": ("distill.distance=smooth-l1", "distill.normalise=layernorm", *LECAM),
+    "whiten-iterative": ("distill.normalise=whiten-iterative",),
+    "ridge, three steps of D": ("distill.ridge=0.1", "training.d_steps=3"),
+    "exp": ("distill.projection=orthogonal-exp", "distill.normalise=whiten-dataset"),
+    "linear": ("distill.projection=linear", "distill.normalise=none", *LECAM),
+    "frozen": ("distill.projection=orthogonal-frozen",),
+    "thirteen images": ("training.batch_size=13", *LECAM),
+}
+
+
+def in_float64(images: torch.Tensor) -> torch.Tensor:
+    return images.double() / 127.5 - 1
+
+
+def train(settings: tuple[str, ...] | None) -> dict[str, torch.Tensor]:
+    """All that is in the end, and the last iteration's log."""
+    recipe = resolve([("", preset_layer("tiny")), ("", set_layer((*BASE, *(settings or ()))))])
+    data = split_training(load_dataset("digits", image_size=16, channels=3), 0.2, "balanced", 0)
+    view = TeacherView(FixedTeacher(48), data.train, CPU, "fp32") if settings else None
+    task = GanTask(recipe, data, view, CPU)
+    task.prepare(QUIET)
+    for iteration in range(ITERATIONS):
+        log = task.iterate(iteration, measure=iteration == ITERATIONS - 1)
+    state = {name: tensor.clone() for name, tensor in task.state_dict().items()}
+    return state | {f"log.{name}": torch.tensor(value) for name, value in log.items()}
+
+
+def work(grid: dict, kind: torch.dtype, out: str) -> None:
+    torch.set_default_dtype(kind)
+    if kind == torch.float64:
+        task_module.to_float = cache.to_float = in_float64
+    for name, settings in grid.items():
+        ended = train(settings)
+        processes.require_same(name, processes.digest, ended)  # the same bits in all of them
+        if processes.leading():
+            torch.save(ended, f"{out}/{name}-{processes.size()}.pt")
+
+
+def difference(state: dict, expected: dict, part: str) -> float:
+    """Relative, over all tensors whose names begin so."""
+    names = [name for name in expected if name.startswith(part)]
+    pairs = [(state[name].double(), expected[name].double()) for name in names]
+    missed = sum((a - b).square().sum() for a, b in pairs)
+    return (missed / sum(b.square().sum() for _, b in pairs)).sqrt().item()
+
+
+def differences(folder: Path, grid: dict, kind: torch.dtype, size: int) -> dict[tuple, float]:
+    """By setting and part of the state or value of the log."""
+    several(size, work, grid, kind, str(folder))
+    found = {}
+    for name in grid:
+        state, expected = (torch.load(folder / f"{name}-{count}.pt") for count in (size, 1))
+        assert state.keys() == expected.keys()
+        for part in {".".join(key.split(".")[:2]) for key in expected}:
+            found[name, part] = difference(state, expected, part)
+    return found
+
+
+def test_two_and_three_processes_train_like_one(tmp_path):
+    several(1, work, WHITEN | OTHERS, torch.float64, str(tmp_path))
+    found = differences(tmp_path, WHITEN, torch.float64, 2)
+    found |= differences(tmp_path, OTHERS, torch.float64, 3)
+    print(max(found.items(), key=lambda item: item[1]))
+    assert {key: value for key, value in found.items() if not value <= 1e-6} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "bound"), [(torch.float64, 1e-6), (torch.float32, 1e-3)])
+def test_every_setting_trains_like_one_process(kind, bound, tmp_path):
+    several(1, work, GRID, kind, str(tmp_path))
+    for size in (2, 3):
+        found = differences(tmp_path, GRID, kind, size)
+        print(kind, size, sorted(found.items(), key=lambda item: -item[1])[:12])
+        assert {key: value for key, value in found.items() if not value <= bound} == {}
