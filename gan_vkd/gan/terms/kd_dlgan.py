@@ -65,7 +65,6 @@ class KDDLGANTerm(Term):
     image of each class less the mean of all.
     """
 
-    shared = False  # q is one number a step, not one an image
     paper = "Cui et al., CVPR 2023"
     Settings = KDDLGANSettings
 
@@ -115,8 +114,8 @@ class KDDLGANTerm(Term):
     def draw(
         self, shape: tuple[int, ...], size: int, generator: torch.Generator
     ) -> dict[str, torch.Tensor]:
-        """Q of each step."""
-        return {"q": torch.rand(shape[:1], generator=generator)}
+        """The number q of each step, the same beside every image."""
+        return {"q": torch.rand(shape[0], 1, generator=generator).expand(shape)}
 
     def reads(self, step: int) -> frozenset[str]:
         """The teacher's features of all images, in every step."""
@@ -128,12 +127,12 @@ class KDDLGANTerm(Term):
             return self._distilled(seen)
 
     def _distilled(self, seen: Seen) -> Contribution:
-        count = len(seen.real)
+        count = len(seen.h_real)
         f_real, f_fake = self.head(seen.h[: 2 * count]).split(count)
         real, fake = at_least_fp32(seen.teacher_real), at_least_fp32(seen.teacher_fake)
         agkd = cgkd = 0
         if self.settings.form == "paper":
-            swapped = seen.draws.own[self.name]["q"] <= self.settings.probability
+            swapped = seen.draws.own[self.name]["q"][0] <= self.settings.probability
             agkd = F.l1_loss(f_real, real) + F.l1_loss(f_fake, fake)
             agkd = agkd + swapped * (F.l1_loss(f_fake, real) + F.l1_loss(f_real, fake))
             cgkd = F.l1_loss(self._similarities(f_fake), self._similarities(fake))

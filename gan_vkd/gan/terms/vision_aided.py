@@ -15,7 +15,7 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.gan.networks.biggan import at_least_fp32
 from gan_vkd.gan.networks.layers import initialise
-from gan_vkd.gan.terms.term import Contribution, Made, Seen, Setting, Term
+from gan_vkd.gan.terms.term import Contribution, Made, Seen, Setting, Term, Together
 
 WIDTH = 256  # of every head
 BLUR = (1.0, 3.0, 3.0, 1.0)
@@ -59,7 +59,6 @@ class VisionAidedTerm(Term):
     pixels. Of a convolutional network the two maps are those of the stages before the last.
     """
 
-    shared = False  # its networks see a process's own images
     paper = "Kumari et al., CVPR 2022"
     Settings = VisionAidedSettings
 
@@ -118,7 +117,8 @@ class VisionAidedTerm(Term):
         numbers = seen.draws.own[self.name]
         images = {"real": seen.real, "fake": seen.fake}
         sides = [self._augmented(side, x, numbers) for side, x in images.items()]
-        levels = [logits.chunk(2) for logits in self._judge(torch.cat(sides), seen.labels)]
+        judged = self._judge(torch.cat(sides), seen.labels, seen.together)
+        levels = [logits.chunk(2) for logits in judged]
         real = sum(F.relu(1 - real).mean() for real, _ in levels)
         fake = sum(F.relu(1 + fake).mean() for _, fake in levels)
         named = {"vision_real": real, "vision_fake": fake}
@@ -130,7 +130,8 @@ class VisionAidedTerm(Term):
             zero = made.logits.new_zeros(())
             return Contribution(zero, {"vision_g": zero})
         images = self._augmented("fake", made.fake, made.draws.own[self.name])
-        value = -sum(logits.mean() for logits in self._judge(images, made.draws.labels))
+        judged = self._judge(images, made.together(made.draws.labels), made.together)
+        value = -sum(logits.mean() for logits in judged)
         return Contribution(self.settings.weight * value, {"vision_g": value})
 
     def _augmented(
@@ -139,11 +140,17 @@ class VisionAidedTerm(Term):
         own = {name: numbers[f"{side} {name}"] for name in self.augmentation.policies}
         return self.augmentation(images, own)
 
-    def _judge(self, images: torch.Tensor, labels: torch.Tensor) -> list[torch.Tensor]:
-        """Images [B, C, S, S] → logits of each level, [B, l, l] or [B]; fp32."""
+    def _judge(
+        self, images: torch.Tensor, labels: torch.Tensor, together: Together
+    ) -> list[torch.Tensor]:
+        """A process's own images, the whole batch's labels [n] → its logits of each level, in fp32.
+
+        [n, l, l], and [n] of the last level.
+        """
         *maps, pooled = self.frozen(images)
-        logits = [head(x) for head, x in zip(self.levels, maps, strict=True)]
-        return [at_least_fp32(value) for value in (*logits, self.last(pooled, labels))]
+        logits = [together(head(x)) for head, x in zip(self.levels, maps, strict=True)]
+        last = self.last.compare(together(self.last(pooled)), labels)
+        return [at_least_fp32(value) for value in (*logits, last)]
 
 
 class PlacesHead(nn.Module):
@@ -172,7 +179,10 @@ class PooledHead(nn.Module):
         self.embedding = nn.Embedding(num_classes, WIDTH)
         self.embedding.modulates = True  # no spectral norm
 
-    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """[B, dim] and int64 [B] → [B]."""
-        h = F.relu(self.linear(x))
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, dim] → features [B, 256]."""
+        return F.relu(self.linear(x))
+
+    def compare(self, h: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Features [B, 256] and int64 [B] → logits [B]."""
         return self.judge(h).squeeze(1) + (self.embedding(labels) * h).sum(dim=1)

@@ -33,7 +33,7 @@ def seen(q: float) -> Seen:
     h, i = (torch.randn(2 * B, d, generator=numbers, dtype=torch.float64) for d in (DS, DT))
     views = torch.zeros(B, DS, dtype=torch.float64)  # what other terms show D comes behind
     h, images = torch.cat([h, views]).requires_grad_(), torch.zeros(B, 3, 8, 8)
-    draws = StepDraws(images, images, {}, own={"kd-dlgan": {"q": torch.tensor(q)}})
+    draws = StepDraws(images, images, {}, own={"kd-dlgan": {"q": torch.full((B,), q)}})
     return Seen(0, 0, images, images, h, h, h[:B], h[B:], h, h.sum(), i[:B], i[B:], draws=draws)
 
 
@@ -104,7 +104,8 @@ def test_how_alike_generated_images_are_is_logged_without_a_gradient():
 
 def test_q_is_one_number_a_step_and_drawn_anew():
     numbers = made().draw((3, 50), 8, torch.Generator().manual_seed(0))["q"]
-    assert numbers.shape == (3,)
+    assert numbers.shape == (3, 50)
+    assert [len(step.unique()) for step in numbers] == [1, 1, 1]
     assert numbers.unique().numel() == 3
 
 
