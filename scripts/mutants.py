@@ -55,7 +55,7 @@ EXPORT = ("gan_vkd/gan/exported.py", ["tests/gan/test_exported.py"])
 LATENTS = ("gan_vkd/gan/latents.py", EXPORT[1])
 PLAYERS = ("gan_vkd/engine/players.py", ["tests/engine/test_players.py"])
 PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
-SHARE = ("gan_vkd/gan/share.py", ["tests/gan/test_share.py", "-m", "not slow"])
+SHARE = ("gan_vkd/gan/share.py", ["tests/gan/test_share.py", "-k", "steps_of_one"])
 ALIKE = (PLAYERS[0], SHARE[1])
 SHARED_TASK = (TASK[0], SHARE[1])
 SHARED_VKD = (VKD_TERM[0], SHARE[1])
@@ -258,6 +258,7 @@ MUTANTS = [
     Mutant("a hash of names alone", PROCESSES, "        found.update(tensor.contiguous()", "        (tensor.contiguous()"),
     Mutant("each process goes by its own clock and signals", LOOP, "number, late = processes.greatest(interruption.signal, time.monotonic() >= deadline)", "number, late = interruption.signal, time.monotonic() >= deadline"),
     Mutant("processes are not compared", LOOP, "processes.require_same(what, processes.digest, state)", "pass"),
+    Mutant("all processes take the first GPU", ("gan_vkd/device.py", ["tests/test_device.py"]), 'torch.device("cuda", own)', 'torch.device("cuda", 0)'),
     Mutant("every process checks its numbers alone", LOOP, "processes.on_first(book.check, done, terms)", "pass"),
     # The projected discriminator
     Mutant("real and generated images share batch norm's statistics", PROJECTED, "x.split(self.batch_size)", "x.split(2 * self.batch_size)"),
