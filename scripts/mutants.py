@@ -52,9 +52,10 @@ AUGMENT = ("gan_vkd/gan/augment/diffaugment.py", ["tests/gan/augment"])
 BATCHES = ("gan_vkd/data/batches.py", ["tests/data/test_batches.py", "tests/gan/augment"])
 AVERAGE = ("gan_vkd/gan/ema.py", ["tests/gan/test_ema.py"])
 EXPORT = ("gan_vkd/gan/exported.py", ["tests/gan/test_exported.py"])
+LATENTS = ("gan_vkd/gan/latents.py", EXPORT[1])
 PLAYERS = ("gan_vkd/engine/players.py", ["tests/engine/test_players.py"])
 PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
-SHARE = ("gan_vkd/gan/share.py", ["tests/gan/test_share.py", "-m", "not slow"])
+SHARE = ("gan_vkd/gan/share.py", ["tests/gan/test_share.py", "-k", "steps_of_one"])
 ALIKE = (PLAYERS[0], SHARE[1])
 SHARED_TASK = (TASK[0], SHARE[1])
 SHARED_VKD = (VKD_TERM[0], SHARE[1])
@@ -65,6 +66,11 @@ BATCH_NORM = (
 PROCESSES = ("gan_vkd/processes.py", ["tests/test_processes.py"])
 LOOP = ("gan_vkd/engine/loop.py", PROCESSES[1])
 LAYERS = ("gan_vkd/gan/networks/layers.py", ["tests/gan/networks"])
+PROJECTED = ("gan_vkd/gan/networks/projected.py", ["tests/gan/networks/test_projected.py"])
+PYRAMID = ("gan_vkd/distill/pyramid.py", ["tests/distill/test_pyramid.py"])
+VISION_AIDED = ("gan_vkd/gan/terms/vision_aided.py", ["tests/gan/terms/test_vision_aided.py"])
+KD_DLGAN = ("gan_vkd/gan/terms/kd_dlgan.py", ["tests/gan/terms/test_kd_dlgan.py"])
+PROMPTS = ("gan_vkd/distill/prompts.py", ["tests/distill/test_prompts.py"])
 LAYERS_REFERENCE = (LAYERS[0], REFERENCE)
 
 
@@ -169,7 +175,9 @@ MUTANTS = [
     Mutant("moments are not saved", PLAYERS, 'for name, tensor in moments.items()}', 'for name, tensor in moments.items() if name == "step"}'),
     # The draws
     Mutant("all steps share their latents", DRAWS, 'drawn["latents"][turn]', 'drawn["latents"][0]'),
-    Mutant("labels are uniform over the classes", DRAWS, "labels[shown]", "shown % 2"),
+    Mutant("labels are uniform over the classes", DRAWS, '"labels": self.pool[shown]', '"labels": shown % 2'),
+    Mutant("balanced training generates classes as the data have them", DRAWS, "self.pool = self.labels.unique()", "self.pool = self.labels"),
+    Mutant("balanced training shows images as the data have them", DRAWS, "if self.members is None:\n            return", "if True:\n            return"),
     Mutant("every iteration has the same latents", DRAWS, "return generator(seed, purpose, iteration)", "return generator(seed, purpose)"),
     Mutant("no mirror images", DRAWS, "& self.flip", "& False"),
     Mutant("mirror images though the data have none", DRAWS, "& self.flip", "& True"),
@@ -219,6 +227,8 @@ MUTANTS = [
     Mutant("rows and columns of a shift swapped", BATCHES, "zip(images.shape[-2:], offsets.unbind(1), strict=True)", "zip(images.shape[-2:], offsets.flip(1).unbind(1), strict=True)"),
     Mutant("shifts go the other way", BATCHES, "position[None, None, :] + offset", "position[None, None, :] - offset"),
     Mutant("mirrored upside down", BATCHES, "images.flip(-1), images)", "images.flip(-2), images)"),
+    Mutant("every round of classes has the same order", BATCHES, 'generator(seed, "round", number)', 'generator(seed, "round")'),
+    Mutant("a class's images have the same order in every epoch", BATCHES, 'generator(seed, "order of", label, epoch)', 'generator(seed, "order of", label)'),
     Mutant("every epoch has the same order", BATCHES, 'generator(seed, "order", epoch)', 'generator(seed, "order")'),
     # The average
     Mutant("the average takes the live weights' share", AVERAGE, "list(model.parameters()), 1 - decay", "list(model.parameters()), decay"),
@@ -248,13 +258,43 @@ MUTANTS = [
     Mutant("a hash of names alone", PROCESSES, "        found.update(tensor.contiguous()", "        (tensor.contiguous()"),
     Mutant("each process goes by its own clock and signals", LOOP, "number, late = processes.greatest(interruption.signal, time.monotonic() >= deadline)", "number, late = interruption.signal, time.monotonic() >= deadline"),
     Mutant("processes are not compared", LOOP, "processes.require_same(what, processes.digest, state)", "pass"),
+    Mutant("all processes take the first GPU", ("gan_vkd/device.py", ["tests/test_device.py"]), 'torch.device("cuda", own)', 'torch.device("cuda", 0)'),
     Mutant("every process checks its numbers alone", LOOP, "processes.on_first(book.check, done, terms)", "pass"),
+    # The projected discriminator
+    Mutant("real and generated images share batch norm's statistics", PROJECTED, "x.split(self.batch_size)", "x.split(2 * self.batch_size)"),
+    Mutant("scales are mixed from the finest to the coarsest", PROJECTED, "for i in reversed(range(len(maps))):", "for i in range(len(maps)):"),
+    Mutant("coarser scales are left out", PROJECTED, "self.across[i](maps[i]) + coarser", "self.across[i](maps[i])"),
+    Mutant("all seeds mix alike", PROJECTED, 'seed_for(seed, "mixing")', 'seed_for(0, "mixing")'),
+    Mutant("the heads are not normalised", PROJECTED, 'parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))', "layer"),
+    Mutant("the class is ignored", PROJECTED, "self.of_class(self.embedding(labels))", "self.of_class(0 * self.embedding(labels))"),
+    Mutant("logits are no function of h", PROJECTED, "features - mean + through_h[:, :, None, None]", "features"),
+    Mutant("gradient penalties through batch norm", ("gan_vkd/gan/cast.py", PROJECTED[1]), "if not discriminator.alone and any", "if False and any"),
+    Mutant("the frozen network trains", PYRAMID, "[m.eval().requires_grad_(False) for m in modules]", "[m.eval() for m in modules]"),
+    Mutant("batch norm of the frozen network follows the images", PYRAMID, "        self.eval().requires_grad_(False)\n", ""),
+    Mutant("other frozen parts are taken", PYRAMID, "if not torch.equal(state.cpu(), self.digest):", "if False:"),
+    Mutant("the frozen parts stay where they are", PYRAMID, "            module._apply(convert, recurse)\n", "            pass\n"),
+    # Vision-aided heads
+    Mutant("vision-aided: G pleases nobody", VISION_AIDED, "value = -sum(logits.mean()", "value = sum(logits.mean()"),
+    Mutant("vision-aided: no margin", VISION_AIDED, "F.relu(1 + fake).mean() for _, fake", "F.relu(fake).mean() for _, fake"),
+    Mutant("vision-aided: weight ignored", VISION_AIDED, "self.settings.weight * (real + fake)", "(real + fake)"),
+    Mutant("vision-aided: real images by the generated ones' draws", VISION_AIDED, 'numbers[f"{side} {name}"] for', 'numbers[f"fake {name}"] for'),
+    Mutant("vision-aided: no blur", VISION_AIDED, "self.blur, padding=1", "torch.ones_like(self.blur) / 16, padding=1"),
+    Mutant("vision-aided: from the start", VISION_AIDED, "iteration >= self.settings.start", "iteration >= 0"),
+    Mutant("vision-aided: the class is ignored", VISION_AIDED, "(self.embedding(labels) * h).sum(dim=1)", "0 * h.sum(dim=1)"),
+    # KD-DLGAN
+    Mutant("kd-dlgan: real and generated features are never swapped", KD_DLGAN, 'agkd + swapped *', 'agkd + 0 * swapped *'),
+    Mutant("kd-dlgan: they are always swapped", KD_DLGAN, '["q"] <= self.settings.probability', '["q"] <= 2'),
+    Mutant("kd-dlgan: the released form's distances are squared", KD_DLGAN, "(ours - theirs).norm(dim=1).mean()", "(ours - theirs).square().sum(dim=1).mean()"),
+    Mutant("kd-dlgan: the released form averages similarities", KD_DLGAN, "missed.square().sum()", "missed.square().mean()"),
+    Mutant("kd-dlgan: similarities are not normalised", KD_DLGAN, "F.normalize(features @ self.texts.T, dim=1)", "features @ self.texts.T"),
+    Mutant("kd-dlgan: AGKD's weight is CGKD's", KD_DLGAN, "self.agkd * agkd + self.cgkd * cgkd", "self.cgkd * agkd + self.cgkd * cgkd"),
+    Mutant("prototypes are not centred", PROMPTS, "means - centre, 0", "means, 0"),
     # The export
     Mutant("spectral norm is not folded", EXPORT, "raw / sigma", "raw"),
     Mutant("batch-norm statistics of one batch", EXPORT, "norm.momentum = None", "norm.momentum = 1.0"),
     Mutant("statistics without the classes' proportions", EXPORT, "weights = class_counts.cpu().double()", "weights = (torch.arange(len(class_counts)) == 0).double()"),
     Mutant("statistics are not estimated anew", EXPORT, "    estimate_statistics(network, shares_of(class_counts, card))\n", ""),
-    Mutant("samples depend on their place in the batch", ("gan_vkd/gan/latents.py", EXPORT[1]), 'generator(seed, "latent", int(index))', 'generator(seed, "latent", int(index) % 2)'),
+    Mutant("samples depend on their place in the batch", LATENTS, 'generator(seed, "latent", int(index))', 'generator(seed, "latent", int(index) % 2)'),
 ]  # fmt: skip
 
 

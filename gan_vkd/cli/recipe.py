@@ -6,7 +6,7 @@ import click
 
 from gan_vkd.cli.plumbing import config_option, preset_option, set_option
 from gan_vkd.config.layers import DEFAULT_PRESET, file_layer, preset_layer, resolve, set_layer
-from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, LOSSES, TERMS
+from gan_vkd.config.registry import AUGMENTATIONS, DISCRIMINATORS, DISTILLATIONS, LOSSES, TERMS
 from gan_vkd.terminal import printable
 
 
@@ -31,8 +31,9 @@ def recipe(preset: str | None, configs: tuple[Path, ...], assignments: tuple[str
 
 @click.command()
 def methods() -> None:
-    """List losses, terms, distillation methods and augmentations, with their papers."""
+    """List discriminators, losses, terms, distillation methods and augmentations, with papers."""
     for flag, registry in (
+        ("--discriminator NAME", DISCRIMINATORS),
         ("--loss NAME", LOSSES),
         ("--with NAME", TERMS),
         ("--with NAME, with a --teacher", DISTILLATIONS),

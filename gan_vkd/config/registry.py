@@ -1,4 +1,4 @@
-"""Losses, terms, methods and augmentations by name: one line for each.
+"""Discriminators, losses, terms, methods and augmentations by name: one line for each.
 
 An entry is a class, or the place of one as `module:Class`, imported when it is first asked for.
 Each class tells in its docstring what it does and where it comes from, and has
@@ -55,6 +55,14 @@ class Registry:
             raise ValueError(f"no {self.kind} is called {name!r}; {known}")
 
 
+DISCRIMINATORS = Registry(
+    "discriminator",
+    {
+        "biggan": "gan_vkd.gan.networks.biggan:Discriminator",
+        "projected": "gan_vkd.gan.networks.projected:ProjectedDiscriminator",
+    },
+)
+
 LOSSES = Registry(
     "adversarial loss",
     {
@@ -63,7 +71,13 @@ LOSSES = Registry(
     },
 )
 
-DISTILLATIONS = Registry("method of distillation", {"vkd": "gan_vkd.gan.terms.vkd:VkDTerm"})
+DISTILLATIONS = Registry(
+    "method of distillation",
+    {
+        "kd-dlgan": "gan_vkd.gan.terms.kd_dlgan:KDDLGANTerm",
+        "vkd": "gan_vkd.gan.terms.vkd:VkDTerm",
+    },
+)
 
 TERMS = Registry(
     "term",
@@ -78,6 +92,7 @@ TERMS = Registry(
         "r1": "gan_vkd.gan.terms.r1:R1Term",
         "r2": "gan_vkd.gan.terms.r2:R2Term",
         "san": "gan_vkd.gan.terms.san:SANTerm",
+        "vision-aided": "gan_vkd.gan.terms.vision_aided:VisionAidedTerm",
         "zcr": "gan_vkd.gan.terms.zcr:ZCRTerm",
     },
 )

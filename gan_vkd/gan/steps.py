@@ -24,7 +24,7 @@ class Game:
 
     Attributes:
         generator: latents [B, z_dim], labels [B] → images [B, C, S, S], -1 to 1.
-        discriminator: images, labels → (logits [B], h [B, ds]).
+        discriminator: images, labels → (logits [B] or, of L places an image, [B, L]; h [B, ds]).
         adversarial: the adversarial loss: `discriminator(real, fake)` and `generator(fake)`, or
             `generator(fake, real)` where G's step compares with real images.
         terms: what is added to D's and G's loss, by name.
@@ -68,12 +68,12 @@ def discriminator_loss(
     asked = {name: term.show(scene, *shown) for name, term in game.terms.items()}
     asked = {name: view for name, view in asked.items() if view is not None}
     labels = torch.cat([real.labels, draws.labels])
+    parts = [*shown, *(view.images for view in asked.values())]
     logits, h = game.discriminator(
-        torch.cat([*shown, *(view.images for view in asked.values())]),
-        torch.cat([labels, *(view.labels for view in asked.values())]),
+        torch.cat(parts), torch.cat([labels, *(view.labels for view in asked.values())])
     )
-    kinds = [1, 1, *(len(view.images) // len(fake) for view in asked.values())]
-    parts = [kind * len(h) // sum(kinds) for kind in kinds]  # of the whole batch
+    # In several processes D answers for the images of all (gan/share.py).
+    parts = [len(images) * len(logits) // sum(map(len, parts)) for images in parts]
     real_look, fake_look, *views = map(Look, logits.split(parts), h.split(parts))
 
     # 2. The adversarial loss.

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -98,7 +99,10 @@ class GanTask:
             self.generator, self.discriminator = networks
             teacher_dim = 0 if view is None else view.teacher.dim
             augmentation = Augmentation(recipe.data.policies)
-            made = terms_of(recipe, self.discriminator, augmentation, teacher_dim)
+            made = terms_of(
+                *(recipe, self.discriminator, augmentation),
+                *(teacher_dim, data.train.class_names),
+            )
             self.terms = nn.ModuleDict(made)
         for network in networks:
             network.to(device, memory_format=torch.channels_last)
@@ -142,10 +146,14 @@ class GanTask:
     def prepare(self, reporter: Reporter) -> None:
         """Give the terms the statistics of the data; before iteration 0 of a new run."""
         view, flip = self.view, self.recipe.data.flip
-        features = None if view is None else lambda: view.training_features(flip, reporter)
+        features = labels = None
+        if view is not None:
+            features = partial(view.training_features, flip, reporter)
+            rows = torch.cat([rows for rows, _ in view.training_parts(flip)])
+            labels = self.data.train.labels.cpu()[rows]
         with processes.failing_together():
             for term in self.terms.values():
-                term.prepare(features)
+                term.prepare(features, labels)
         processes.copy_first_(self.terms.buffers())
 
     def iterate(self, iteration: int, measure: bool = False) -> dict[str, float]:

@@ -7,13 +7,14 @@ from gan_vkd.config.core import Recipe
 from gan_vkd.config.describe import described
 from gan_vkd.config.layers import (
     PRESETS,
+    discriminator_layer,
     file_layer,
     preset_layer,
     resolve,
     set_layer,
     with_layer,
 )
-from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, LOSSES, TERMS
+from gan_vkd.config.registry import AUGMENTATIONS, DISCRIMINATORS, DISTILLATIONS, LOSSES, TERMS
 from gan_vkd.errors import GanVkdError
 
 
@@ -66,6 +67,23 @@ def test_with_adds_a_term_or_sets_the_distillation():
     recipe = resolve([*layers, ("a", with_layer("lecam:decay=0.5")), ("b", with_layer("lecam"))])
     assert recipe.terms["lecam"].decay == 0.5
     assert recipe.terms["lecam"].weight == 0.3
+
+
+def test_a_discriminator_by_its_name_and_fields():
+    preset = ("preset", preset_layer("lab"))
+    assert resolve([preset]).discriminator.kind == "biggan"
+    layer = discriminator_layer("projected:channels=8,image_size=96")
+    recipe = resolve([preset, ("d", layer), ("d", discriminator_layer("projected"))])
+    assert (recipe.discriminator.channels, recipe.discriminator.image_size) == (8, 96)
+    back = resolve([preset, ("d", layer), ("d", discriminator_layer("biggan"))])
+    assert back.discriminator == resolve([preset]).discriminator
+    for text, words in (
+        ("projected:chanels=8", "discriminator.chanels: no such field; did you mean"),
+        ("projectd", "no discriminator is called 'projectd'; did you mean projected?"),
+        ("biggan:channels=8", "discriminator.channels: no field of the discriminator"),
+    ):
+        with pytest.raises(GanVkdError, match=words):
+            resolve([preset, ("d", discriminator_layer(text))])
 
 
 @pytest.mark.parametrize(
@@ -155,7 +173,7 @@ distill: {projection: orthogonal, normalise: whiten, rank: null, distance: squar
 def test_methods_lists_everything_there_is_with_its_paper(gan_vkd):
     result = gan_vkd("methods")
     assert result.exit_code == 0
-    for registry in (LOSSES, TERMS, DISTILLATIONS, AUGMENTATIONS):
+    for registry in (DISCRIMINATORS, LOSSES, TERMS, DISTILLATIONS, AUGMENTATIONS):
         for name in registry:
             (line,) = [text for text in result.stdout.splitlines() if text.split()[:1] == [name]]
             assert f"[{registry[name].paper}]" in line

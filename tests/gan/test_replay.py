@@ -22,6 +22,17 @@ from gan_vkd.progress import QUIET
 CASES = {
     "no teacher": ("training.d_steps=2", "training.ema_start=3"),
     "lecam": ("terms.lecam.start=3",),
+    "projected": (
+        "discriminator.kind=projected",
+        "discriminator.backbone=random:test_efficientnet",
+        "discriminator.channels=2",
+        "distill.generated_every=2",
+    ),
+    "kd-dlgan": ("distill.method=kd-dlgan", "distill.form=paper"),
+    "vision-aided": (
+        "terms.vision-aided={backbone: random:test_efficientnet, start: 3}",
+        "data.augment=none",
+    ),
     "cr": ("terms.cr={}", "data.augment=none"),
     "bcr": ("terms.bcr={}",),
     "zcr": ("terms.zcr={}",),
@@ -35,7 +46,7 @@ CASES = {
     "whiten-iterative": ("distill.normalise=whiten-iterative",),
     "layernorm": ("distill.normalise=layernorm", "distill.distance=smooth-l1"),
 }
-TAUGHT = ("whiten", "layernorm")  # how the names of those begin that have a teacher
+TAUGHT = ("whiten", "layernorm", "projected", "kd-dlgan")  # how names with a teacher begin
 
 CPU = torch.device("cpu")
 

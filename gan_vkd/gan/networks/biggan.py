@@ -7,11 +7,14 @@ more and adds two blocks there (see `gan_vkd.config.sizes`).
 """
 
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import nn
 
+from gan_vkd.config.core import Group, Recipe
 from gan_vkd.config.sizes import discriminator_sides, generator_sides
 from gan_vkd.config.sizes import widths as flat_widths
 from gan_vkd.gan.networks.batch_norm import BatchNorm
@@ -26,6 +29,12 @@ from gan_vkd.gan.networks.layers import (
 def at_least_fp32(x: torch.Tensor) -> torch.Tensor:
     """The same numbers in fp32, or in float64 where they are."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+class BigGANSettings(Group):
+    """BigGAN's discriminator; its widths stand under gan."""
+
+    kind: Literal["biggan"] = Field("biggan", description="of discriminator (gan-vkd methods)")
 
 
 class Generator(nn.Module):
@@ -104,6 +113,12 @@ class Discriminator(nn.Module):
         image_channels: of the images, 3 or, for grey ones, 1.
     """
 
+    paper = "Brock et al., ICLR 2019"
+    Settings = BigGANSettings
+    shared = True  # whether several processes train it like one
+    alone = True  # whether what it says of an image depends on that image alone
+    summary = ""  # of what the plan of a run says of it beside its parameters
+
     def __init__(
         self,
         *,
@@ -126,6 +141,17 @@ class Discriminator(nn.Module):
         self.embedding = nn.Embedding(num_classes, sizes[-1])
         self.slicing = False
         initialise(self, spectral_norm=True)
+
+    @classmethod
+    def made(cls, recipe: Recipe, num_classes: int, image_channels: int) -> "Discriminator":
+        """That of a recipe."""
+        return cls(
+            num_classes=num_classes,
+            image_size=recipe.data.image_size,
+            channels=recipe.gan.channels,
+            widths=recipe.gan.discriminator_widths,
+            image_channels=image_channels,
+        )
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Images [B, C, S, S], -1 to 1 → h [B, feature_dim]: sums over the last map, fp32."""

@@ -161,6 +161,9 @@ class Setting:
         z_dim: of latents.
         batch_size: B.
         d_steps: steps of D an iteration.
+        teacher: its spec.
+        class_names: of the training images.
+        image_size: their side, pixels.
     """
 
     feature_dim: int
@@ -172,6 +175,9 @@ class Setting:
     z_dim: int = 128
     batch_size: int = 50
     d_steps: int = 1
+    teacher: str = "none"
+    class_names: tuple[str, ...] = ()
+    image_size: int = 32
 
 
 class Contribution(NamedTuple):
@@ -231,12 +237,17 @@ class Term(nn.Module):
         """The term in a few words, for the plan of a run."""
         return type(self).__name__.removesuffix("Term")
 
-    def prepare(self, teacher_features: Callable[[], Iterable[torch.Tensor]] | None) -> None:
+    def prepare(
+        self,
+        teacher_features: Callable[[], Iterable[torch.Tensor]] | None,
+        labels: torch.Tensor | None = None,
+    ) -> None:
         """Take statistics of the data, once, before the first iteration of a run.
 
         Args:
             teacher_features: gives the teacher's features [b, dt] of all training images; None
                 without a teacher.
+            labels: int64 [N], of the images whose features these are, in their order.
         """
 
     def reads(self, step: int) -> frozenset[str]:
