@@ -52,9 +52,10 @@ AUGMENT = ("gan_vkd/gan/augment/diffaugment.py", ["tests/gan/augment"])
 BATCHES = ("gan_vkd/data/batches.py", ["tests/data/test_batches.py", "tests/gan/augment"])
 AVERAGE = ("gan_vkd/gan/ema.py", ["tests/gan/test_ema.py"])
 EXPORT = ("gan_vkd/gan/exported.py", ["tests/gan/test_exported.py"])
+LATENTS = ("gan_vkd/gan/latents.py", EXPORT[1])
 PLAYERS = ("gan_vkd/engine/players.py", ["tests/engine/test_players.py"])
 PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
-SHARE = ("gan_vkd/gan/share.py", ["tests/gan/test_share.py", "-m", "not slow"])
+SHARE = ("gan_vkd/gan/share.py", ["tests/gan/test_share.py", "-k", "steps_of_one"])
 ALIKE = (PLAYERS[0], SHARE[1])
 SHARED_TASK = (TASK[0], SHARE[1])
 SHARED_VKD = (VKD_TERM[0], SHARE[1])
@@ -174,7 +175,9 @@ MUTANTS = [
     Mutant("moments are not saved", PLAYERS, 'for name, tensor in moments.items()}', 'for name, tensor in moments.items() if name == "step"}'),
     # The draws
     Mutant("all steps share their latents", DRAWS, 'drawn["latents"][turn]', 'drawn["latents"][0]'),
-    Mutant("labels are uniform over the classes", DRAWS, "labels[shown]", "shown % 2"),
+    Mutant("labels are uniform over the classes", DRAWS, '"labels": self.pool[shown]', '"labels": shown % 2'),
+    Mutant("balanced training generates classes as the data have them", DRAWS, "self.pool = self.labels.unique()", "self.pool = self.labels"),
+    Mutant("balanced training shows images as the data have them", DRAWS, "if self.members is None:\n            return", "if True:\n            return"),
     Mutant("every iteration has the same latents", DRAWS, "return generator(seed, purpose, iteration)", "return generator(seed, purpose)"),
     Mutant("no mirror images", DRAWS, "& self.flip", "& False"),
     Mutant("mirror images though the data have none", DRAWS, "& self.flip", "& True"),
@@ -224,6 +227,8 @@ MUTANTS = [
     Mutant("rows and columns of a shift swapped", BATCHES, "zip(images.shape[-2:], offsets.unbind(1), strict=True)", "zip(images.shape[-2:], offsets.flip(1).unbind(1), strict=True)"),
     Mutant("shifts go the other way", BATCHES, "position[None, None, :] + offset", "position[None, None, :] - offset"),
     Mutant("mirrored upside down", BATCHES, "images.flip(-1), images)", "images.flip(-2), images)"),
+    Mutant("every round of classes has the same order", BATCHES, 'generator(seed, "round", number)', 'generator(seed, "round")'),
+    Mutant("a class's images have the same order in every epoch", BATCHES, 'generator(seed, "order of", label, epoch)', 'generator(seed, "order of", label)'),
     Mutant("every epoch has the same order", BATCHES, 'generator(seed, "order", epoch)', 'generator(seed, "order")'),
     # The average
     Mutant("the average takes the live weights' share", AVERAGE, "list(model.parameters()), 1 - decay", "list(model.parameters()), decay"),
@@ -253,6 +258,7 @@ MUTANTS = [
     Mutant("a hash of names alone", PROCESSES, "        found.update(tensor.contiguous()", "        (tensor.contiguous()"),
     Mutant("each process goes by its own clock and signals", LOOP, "number, late = processes.greatest(interruption.signal, time.monotonic() >= deadline)", "number, late = interruption.signal, time.monotonic() >= deadline"),
     Mutant("processes are not compared", LOOP, "processes.require_same(what, processes.digest, state)", "pass"),
+    Mutant("all processes take the first GPU", ("gan_vkd/device.py", ["tests/test_device.py"]), 'torch.device("cuda", own)', 'torch.device("cuda", 0)'),
     Mutant("every process checks its numbers alone", LOOP, "processes.on_first(book.check, done, terms)", "pass"),
     # The projected discriminator
     Mutant("real and generated images share batch norm's statistics", ("gan_vkd/gan/networks/batch_norm.py", PROJECTED[1]), "x.split(self.batch_size)", "x.split(2 * self.batch_size)"),
@@ -288,7 +294,7 @@ MUTANTS = [
     Mutant("batch-norm statistics of one batch", EXPORT, "norm.momentum = None", "norm.momentum = 1.0"),
     Mutant("statistics without the classes' proportions", EXPORT, "weights = class_counts.cpu().double()", "weights = (torch.arange(len(class_counts)) == 0).double()"),
     Mutant("statistics are not estimated anew", EXPORT, "    estimate_statistics(network, shares_of(class_counts, card))\n", ""),
-    Mutant("samples depend on their place in the batch", ("gan_vkd/gan/latents.py", EXPORT[1]), 'generator(seed, "latent", int(index))', 'generator(seed, "latent", int(index) % 2)'),
+    Mutant("samples depend on their place in the batch", LATENTS, 'generator(seed, "latent", int(index))', 'generator(seed, "latent", int(index) % 2)'),
 ]  # fmt: skip
 
 

@@ -90,7 +90,11 @@ preset_option = click.option(
     help="Base settings.  [cifar; train: lab without a GPU and --config]",
 )
 config_option = click.option(
-    "--config", type=click.Path(path_type=Path), help="YAML recipe that overrides the preset."
+    "--config",
+    "configs",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="YAML recipe that overrides the preset; of several the later override the earlier.",
 )
 set_option = click.option(
     "--set", "assignments", multiple=True, metavar="GROUP.FIELD=VALUE", help="Set any field."

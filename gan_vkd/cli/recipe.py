@@ -14,7 +14,7 @@ from gan_vkd.terminal import printable
 @preset_option
 @config_option
 @set_option
-def recipe(preset: str | None, config: Path | None, assignments: tuple[str, ...]) -> None:
+def recipe(preset: str | None, configs: tuple[Path, ...], assignments: tuple[str, ...]) -> None:
     """Print the complete recipe, with the meaning, range and default of each field.
 
     The output can be passed to --config.
@@ -23,8 +23,7 @@ def recipe(preset: str | None, config: Path | None, assignments: tuple[str, ...]
 
     preset = preset or DEFAULT_PRESET
     layers = [(f"--preset {preset}", preset_layer(preset))]
-    if config is not None:
-        layers.append((f"--config {config}", file_layer(config)))
+    layers += [(f"--config {config}", file_layer(config)) for config in configs]
     layers.append(("--set", set_layer(assignments)))
     for line in described(resolve(layers)).splitlines():
         click.echo(printable(line))

@@ -104,7 +104,7 @@ PATHS = (  # fields
 @quiet_option
 def train(
     preset: str | None,
-    config: Path | None,
+    configs: tuple[Path, ...],
     assignments: tuple[str, ...],
     discriminator: str | None,
     additions: tuple[str, ...],
@@ -126,8 +126,7 @@ def train(
     with joined() as settling_together:
         with settling_together:
             layers = []
-            if config is not None:
-                layers.append((f"--config {config}", file_layer(config)))
+            layers += [(f"--config {config}", file_layer(config)) for config in configs]
             layers.append(("--set", set_layer(assignments)))
             if discriminator is not None:
                 where = f"--discriminator {discriminator}"
@@ -144,7 +143,7 @@ def train(
             else:
                 if preset is None:
                     preset = DEFAULT_PRESET
-                    if picked.type == "cpu" and config is None:
+                    if picked.type == "cpu" and not configs:
                         preset = "lab"
                         reporter.say("Preset         lab, the default without a GPU")
                 recipe = resolve([(f"--preset {preset}", preset_layer(preset)), *layers])

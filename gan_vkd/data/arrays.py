@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gan_vkd.data.archive import LARGEST_UNPACKED
 from gan_vkd.data.decode import is_grey, to_square
 from gan_vkd.data.images import Dataset, ImageSet
 from gan_vkd.data.layout import ONE_CLASS, SPLIT_OF
@@ -16,6 +17,7 @@ from gan_vkd.errors import GanVkdError
 SUFFIXES = (".npy", ".npz")
 IMAGES, LABELS = ("images", "image", "x"), ("labels", "label", "y")  # beside a split's name
 CLASS_NAMES = "class_names"
+MOST_TIMES = 100  # the file's size, of arrays above LARGEST_UNPACKED
 UNNAMED_LABELS = "arr_1"  # of files that np.savez wrote without names
 
 
@@ -119,14 +121,27 @@ def _read(path: Path) -> tuple[dict[str, Split], np.ndarray | None]:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
+        if zipfile.is_zipfile(path):
+            _check_unpacked(path)
         found = np.load(path, allow_pickle=False)
         if not isinstance(found, np.lib.npyio.NpzFile):
             return {"images": found}
         with found:
-            return dict(found)
+            # other members come as bytes
+            return {name: a for name, a in found.items() if isinstance(a, np.ndarray)}
     except Exception as error:  # its readers raise whatever they trip over
         reason = " ".join(str(error).split())[:200]
         raise GanVkdError(f"{path}: not a whole .npy or .npz of arrays ({reason})") from None
+
+
+def _check_unpacked(path: Path) -> None:
+    """Raises ValueError for arrays that take far more than the file, as in an archive."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > max(LARGEST_UNPACKED, MOST_TIMES * path.stat().st_size):
+        raise ValueError(
+            f"unpacks to {unpacked / 2**30:,.1f} GiB, over {MOST_TIMES} times its size"
+        )
 
 
 def _role(name: str) -> tuple[str, str]:

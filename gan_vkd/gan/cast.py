@@ -29,7 +29,11 @@ def networks_of(recipe: Recipe, train: ImageSet) -> tuple[Generator, nn.Module]:
         spectral_norm=gan.generator_spectral_norm,
     )
     judging = DISCRIMINATORS[recipe.discriminator.kind]
-    _require_shared(f"--discriminator {recipe.discriminator.kind}", judging)
+    if processes.size() > 1 and not judging.shared:
+        raise GanVkdError(
+            f"--discriminator {recipe.discriminator.kind}: trains in one process only: start it "
+            "without torchrun"
+        )
     return drawing, judging.made(recipe, num_classes, train.channels)
 
 
@@ -75,7 +79,6 @@ def terms_of(
             class_names=class_names,
             image_size=recipe.data.image_size,
         )
-        _require_shared(f"--with {name}", registry[name])
         terms[name] = registry[name](settings, setting)
         terms[name].alter(discriminator, augmentation)
         steps = range(training.d_steps)
@@ -85,9 +88,3 @@ def terms_of(
                 f"discriminator {recipe.discriminator.kind} has batch norm: leave {name} out"
             )
     return terms
-
-
-def _require_shared(flag: str, part: type) -> None:
-    """Refuse in several processes what does not train there as in one."""
-    if processes.size() > 1 and not part.shared:
-        raise GanVkdError(f"{flag}: trains in one process only: start it without torchrun")

@@ -69,9 +69,11 @@ class Draws:
         self.labels, self.image_size, self.augmentation = labels.cpu(), image_size, augmentation
         self.batch_size, self.d_steps, self.z_dim, self.flip = batch_size, d_steps, z_dim, flip
         self.seed, self.terms, self.paired = seed, dict(terms or {}), paired
-        known = self.labels.unique().tolist()
-        # images of each class, where classes are drawn and not images
-        self.members = [(self.labels == k).nonzero().flatten() for k in known] if balanced else None
+        # what labels of generated images are drawn from; and each class's images, where balanced
+        self.pool, self.members = self.labels, None
+        if balanced:
+            self.pool = self.labels.unique()
+            self.members = [(self.labels == label).nonzero().flatten() for label in self.pool]
 
     def of_iteration(self, iteration: int) -> dict[str, torch.Tensor]:
         """All numbers of `d_steps` steps of D and the step of G, by name, on the CPU.
@@ -88,13 +90,12 @@ class Draws:
 
         rows = [self._rows(first + turn) for turn in steps]
         coins = [flip_coins(count, first + turn, seed) & self.flip for turn in steps]
-        labels = self.labels if self.members is None else self.labels.unique()
-        shown = torch.randint(len(labels), in_all, generator=stream("labels"))
+        shown = torch.randint(len(self.pool), in_all, generator=stream("labels"))
         drawn = {
             "rows": torch.stack(rows),
             "mirrored": torch.stack(coins),
             "latents": torch.randn(*in_all, self.z_dim, generator=stream("latents")),
-            "labels": labels[shown],
+            "labels": self.pool[shown],
         }
         for kind, shape in (("real", in_all if self.paired else in_d), ("fake", in_all)):
             numbers = self.augmentation.draw(shape, self.image_size, stream(f"augment {kind}"))

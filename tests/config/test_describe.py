@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -87,7 +89,7 @@ def test_a_discriminator_by_its_name_and_fields():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("lecan", ["no term is called 'lecan'", "did you mean lecam?"]),
+        ("lecan", ["unknown term 'lecan'", "did you mean lecam?"]),
         ("lecam:weight", ["NAME:field=value"]),
         ("lecam:=1", ["NAME:field=value"]),
         ("lecam:weight=[", ["not YAML"]),
@@ -118,6 +120,30 @@ def test_wrong_terms_and_methods_are_one_line(assignment, words):
     assert "\n" not in str(error.value)
     for word in words:
         assert word in str(error.value), str(error.value)
+
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(CONFIGS.glob("*.yaml")) + sorted(CONFIGS.glob("*/r3*.yaml"))
+)
+def test_the_files_that_ship_are_recipes(path):
+    recipe = resolve([("preset", preset_layer("cifar")), ("file", file_layer(path))])
+    training = recipe.training
+    if path.parent == CONFIGS:  # 1,000, 2,000 or 5,000 epochs
+        seen = training.iterations * training.d_steps * training.batch_size
+        assert seen / (50_000 * recipe.data.subset) in (1_000, 2_000, 5_000)
+        assert (recipe.evaluation.num, recipe.evaluation.reference) == (10_000, "test")
+
+
+def test_files_lie_over_each_other_in_their_order(gan_vkd, tmp_path):
+    for name, text in (("a", "gan: {channels: 5, z_dim: 6}"), ("b", "gan: {channels: 7}")):
+        (tmp_path / name).write_text(text)
+    flags = ["--preset", "tiny", "--config", tmp_path / "a", "--config", tmp_path / "b"]
+    lines = gan_vkd("recipe", *flags).stdout.splitlines()
+    assert any(line.startswith("  channels: 7 ") for line in lines)
+    assert any(line.startswith("  z_dim: 6 ") for line in lines)
 
 
 def test_terms_that_are_no_mapping_are_one_line():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from gan_vkd.data import arrays as arrays_module
 from gan_vkd.data.arrays import load_arrays
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.errors import GanVkdError
@@ -78,6 +79,16 @@ def test_classes_without_an_image_are_left_out_and_said(tmp_path):
 def test_array_files_that_are_no_data_set(tmp_path, arrays, words):
     with pytest.raises(GanVkdError, match=words):
         load_arrays(saved(tmp_path / "x.npz", **arrays), 16)
+
+
+def test_arrays_far_larger_than_their_file_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays_module, "LARGEST_UNPACKED", 2**20)
+    zeros = np.zeros((2_000, 32, 32, 3), np.uint8)
+    np.savez_compressed(tmp_path / "x.npz", images=zeros)
+    with pytest.raises(GanVkdError, match="over 100 times its size"):
+        load_arrays(tmp_path / "x.npz", 32)
+    np.savez(tmp_path / "x.npz", images=zeros)
+    assert len(load_arrays(tmp_path / "x.npz", 32).train) == 2_000
 
 
 def test_a_run_on_an_array_file(gan_vkd, tmp_path):

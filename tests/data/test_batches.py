@@ -45,6 +45,15 @@ def test_balanced_batches_are_functions_of_seed_and_step():
     assert not torch.equal(one, balanced_indices(members, 20, 32, 0))
 
 
+def test_rounds_of_classes_and_epochs_of_a_class_have_orders_of_their_own():
+    members = [torch.arange(5) + 5 * label for label in range(8)]
+    rounds = balanced_indices(members, 80, 0, 0).view(10, 8)
+    classes = rounds // 5
+    assert not torch.equal(classes[0], classes[1])
+    of_class = [round_[round_ // 5 == 3] for round_ in rounds]
+    assert not torch.equal(torch.cat(of_class[:5]), torch.cat(of_class[5:]))
+
+
 def test_flips_mirror_about_half_and_only_those():
     coins = flip_coins(1000, 3, 0)
     assert 400 < coins.sum() < 600

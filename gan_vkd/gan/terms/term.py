@@ -209,7 +209,6 @@ class Term(nn.Module):
     paper: ClassVar[str]
     Settings: ClassVar[type[Group]] = TermSettings
     static = True  # whether shapes are fixed and the device is asked nothing, apart from `phase`
-    shared: ClassVar[bool] = True  # whether several processes train it like one
 
     def __init__(self, settings: Group, setting: Setting):
         super().__init__()
