@@ -125,7 +125,7 @@ def with_layer(text: str) -> dict:
         known = [*TERMS, *DISTILLATIONS]
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-        raise GanVkdError(f"{where}: no term is called {name!r}; {hint}")
+        raise GanVkdError(f"{where}: unknown term {name!r}; {hint}")
     return {"terms": {name: fields}}
 
 

@@ -52,7 +52,7 @@ class Registry:
         if not isinstance(name, str) or name not in self.entries:
             close = difflib.get_close_matches(str(name), self.entries, n=1)
             known = f"did you mean {close[0]}?" if close else f"known: {', '.join(self) or 'none'}"
-            raise ValueError(f"no {self.kind} is called {name!r}; {known}")
+            raise ValueError(f"unknown {self.kind} {name!r}; {known}")
 
 
 DISCRIMINATORS = Registry(

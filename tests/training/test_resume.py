@@ -244,7 +244,7 @@ def test_paths_are_kept_whole_and_data_that_moved_is_named(
     assert gan_vkd(*on, *data, "--iterations", 3).exit_code == 0  # the same data, said again
     images.rename(tmp_path / "elsewhere")
     line = refused(*on)
-    assert f"{images} is gone" in line
+    assert f"{images} is missing" in line
     assert "config.yaml (data.dataset)" in line
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(config.replace("/photographs", "/elsewhere"))
