@@ -126,7 +126,7 @@ MUTANTS = [
     Mutant("SAN's direction trains the length", SAN, "length.detach() * (direction", "length * (direction"),
     Mutant("SAN pulls the direction the wrong way", ("gan_vkd/gan/terms/san.py", SAN[1]), "fake.mean() - real.mean()", "real.mean() - fake.mean()"),
     Mutant("SAN's direction trains h", ("gan_vkd/gan/terms/san.py", SAN[1]), "seen.h[:count].detach()", "seen.h[:count]"),
-    Mutant("D's relativistic loss is G's", RELATIVISTIC, "F.softplus(fake - real)", "F.softplus(real - fake)  #"),
+    Mutant("D's relativistic loss is G's", RELATIVISTIC, "F.softplus(fake - real)", "F.softplus(real - fake)"),
     Mutant("R1 without its half", ("gan_vkd/gan/terms/r1.py", PENALTIES), "self.settings.gamma / 2 * value,", "self.settings.gamma * value,"),
     Mutant("R2 is R1", ("gan_vkd/gan/terms/r2.py", PENALTIES), 'by = "by_fake"', 'by = "by_real"'),
     Mutant("spectral norm forgets sigma in second derivatives", (LAYERS[0], PENALTIES), "if torch.is_grad_enabled():", "if False:"),
