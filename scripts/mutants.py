@@ -126,7 +126,7 @@ MUTANTS = [
     Mutant("SAN's direction trains the length", SAN, "length.detach() * (direction", "length * (direction"),
     Mutant("SAN pulls the direction the wrong way", ("gan_vkd/gan/terms/san.py", SAN[1]), "fake.mean() - real.mean()", "real.mean() - fake.mean()"),
     Mutant("SAN's direction trains h", ("gan_vkd/gan/terms/san.py", SAN[1]), "seen.h[:count].detach()", "seen.h[:count]"),
-    Mutant("D's relativistic loss is G's", RELATIVISTIC, "F.softplus(fake - real)", "F.softplus(real - fake)  #"),
+    Mutant("D's relativistic loss is G's", RELATIVISTIC, "F.softplus(fake - real)", "F.softplus(real - fake)"),
     Mutant("R1 without its half", ("gan_vkd/gan/terms/r1.py", PENALTIES), "self.settings.gamma / 2 * value,", "self.settings.gamma * value,"),
     Mutant("R2 is R1", ("gan_vkd/gan/terms/r2.py", PENALTIES), 'by = "by_fake"', 'by = "by_real"'),
     Mutant("spectral norm forgets sigma in second derivatives", (LAYERS[0], PENALTIES), "if torch.is_grad_enabled():", "if False:"),
@@ -283,7 +283,7 @@ MUTANTS = [
     Mutant("vision-aided: the class is ignored", VISION_AIDED, "(self.embedding(labels) * h).sum(dim=1)", "0 * h.sum(dim=1)"),
     # KD-DLGAN
     Mutant("kd-dlgan: real and generated features are never swapped", KD_DLGAN, 'agkd + swapped *', 'agkd + 0 * swapped *'),
-    Mutant("kd-dlgan: they are always swapped", KD_DLGAN, '["q"] <= self.settings.probability', '["q"] <= 2'),
+    Mutant("kd-dlgan: they are always swapped", KD_DLGAN, '["q"][0] <= self.settings.probability', '["q"][0] <= 2'),
     Mutant("kd-dlgan: the released form's distances are squared", KD_DLGAN, "(ours - theirs).norm(dim=1).mean()", "(ours - theirs).square().sum(dim=1).mean()"),
     Mutant("kd-dlgan: the released form averages similarities", KD_DLGAN, "missed.square().sum()", "missed.square().mean()"),
     Mutant("kd-dlgan: similarities are not normalised", KD_DLGAN, "F.normalize(features @ self.texts.T, dim=1)", "features @ self.texts.T"),
