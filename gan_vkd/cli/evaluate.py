@@ -10,6 +10,8 @@ from gan_vkd.cli.plumbing import begin, data_root_option, device_option, newest,
 from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.terminal import printable
 
+FIELD_NUM = 10_000  # samples of the data-limited literature
+
 
 @click.command("eval")
 @click.argument("target", required=False, type=click.Path(path_type=Path))
@@ -29,6 +31,12 @@ from gan_vkd.terminal import printable
     help="With --save-stats: write mean and covariance without features, for FID and IS only.",
 )
 @click.option("--num", type=click.IntRange(min=2), help="Number of images to evaluate.  [5000]")
+@click.option(
+    "--protocol",
+    "named",
+    type=click.Choice(["field"]),
+    help="field: 10,000 samples against the run's test split, as in papers on CIFAR.",
+)
 @click.option(
     "--nearest-k",
     type=click.IntRange(min=1),
@@ -75,6 +83,7 @@ def evaluate(
     save_stats: Path | None,
     moments_only: bool,
     num: int | None,
+    named: str | None,
     nearest_k: int | None,
     json_file: str | None,
     extractor: str | None,
@@ -102,6 +111,9 @@ def evaluate(
         raise click.UsageError("--moments-only needs --save-stats")
     if save_stats is not None and save_stats.suffix != ".npz":
         raise click.UsageError(f"--save-stats {save_stats}: the name must end in .npz")
+    if named == "field":
+        _refuse(context, {"num", "reference"}, "--protocol field sets it")
+        num, reference = FIELD_NUM, "test"
     target = target or newest(quiet)
     picked, reporter = begin(device, quiet)
 
@@ -119,7 +131,7 @@ def evaluate(
     of_run = judged.is_run(target)
     _refuse(
         context,
-        {"size"} if of_run else {"seed", "checkpoint", "dataset"},
+        {"size"} if of_run else {"seed", "checkpoint", "dataset", "named"},
         f"{target} is {'a run' if of_run else 'not a run'}",
     )
     if of_run:

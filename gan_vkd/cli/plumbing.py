@@ -90,6 +90,18 @@ preset_option = click.option(
     help="Base settings.  [cifar; train: lab without a GPU and --config]",
 )
 config_option = click.option(
+    "--config",
+    "configs",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="YAML recipe that overrides the preset; of several the later override the earlier.",
+)
+set_option = click.option(
+    "--preset",
+    type=click.Choice(PRESETS),
+    help="Base settings.  [cifar; train: lab without a GPU and --config]",
+)
+config_option = click.option(
     "--config", type=click.Path(path_type=Path), help="YAML recipe that overrides the preset."
 )
 set_option = click.option(

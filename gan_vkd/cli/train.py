@@ -26,6 +26,7 @@ from gan_vkd.cli.plumbing import (
 from gan_vkd.config.layers import (
     DEFAULT_PRESET,
     continued,
+    discriminator_layer,
     file_layer,
     preset_layer,
     resolve,
@@ -36,7 +37,13 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import expanded
 from gan_vkd.terminal import printable
 
-PATHS = (("data", "data_root"), ("teacher", "weights"), ("training", "init"))  # fields
+PATHS = (  # fields
+    ("data", "data_root"),
+    ("discriminator", "weights"),
+    ("teacher", "weights"),
+    ("training", "init"),
+    ("vision-aided", "weights"),  # a term
+)
 
 
 @click.command()
@@ -58,6 +65,11 @@ PATHS = (("data", "data_root"), ("teacher", "weights"), ("training", "init"))  #
 )
 @click.option(
     "--normalise", help="Targets: whiten, whiten-iterative, whiten-dataset, layernorm or none."
+)
+@click.option(
+    "--discriminator",
+    metavar="NAME[:FIELD=VALUE,...]",
+    help="Discriminator, from gan-vkd methods.  [biggan]",
 )
 @click.option("--loss", help="Adversarial loss, from gan-vkd methods.  [hinge]")
 @click.option(
@@ -92,8 +104,9 @@ PATHS = (("data", "data_root"), ("teacher", "weights"), ("training", "init"))  #
 @quiet_option
 def train(
     preset: str | None,
-    config: Path | None,
+    configs: tuple[Path, ...],
     assignments: tuple[str, ...],
+    discriminator: str | None,
     additions: tuple[str, ...],
     run_dir: Path | None,
     resume: bool,
@@ -113,9 +126,11 @@ def train(
     with joined() as settling_together:
         with settling_together:
             layers = []
-            if config is not None:
-                layers.append((f"--config {config}", file_layer(config)))
+            layers += [(f"--config {config}", file_layer(config)) for config in configs]
             layers.append(("--set", set_layer(assignments)))
+            if discriminator is not None:
+                where = f"--discriminator {discriminator}"
+                layers.append((where, discriminator_layer(discriminator)))
             layers += [(f"--with {text}", with_layer(text)) for text in additions]
             layers.append(("the flags", _flag_layer(flags)))
             layers = [(where, _absolute(layer)) for where, layer in layers]
@@ -128,7 +143,7 @@ def train(
             else:
                 if preset is None:
                     preset = DEFAULT_PRESET
-                    if picked.type == "cpu" and config is None:
+                    if picked.type == "cpu" and not configs:
                         preset = "lab"
                         reporter.say("Preset         lab, the default without a GPU")
                 recipe = resolve([(f"--preset {preset}", preset_layer(preset)), *layers])
@@ -206,6 +221,8 @@ def _absolute(layer: dict) -> dict:
     from gan_vkd.data.sources import NAMES
 
     def absolute(group: str, field: str, value: Any) -> Any:
+        if group == "terms" and isinstance(value, dict):
+            return {name: absolute(field, name, own) for name, own in value.items()}
         if not isinstance(value, str):
             return value
         place = expanded(value)

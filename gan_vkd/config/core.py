@@ -1,5 +1,6 @@
-"""The recipe's groups of settings. Terms and methods of distillation bring theirs themselves."""
+"""The recipe's groups of settings. Discriminators, terms and methods bring theirs themselves."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,7 +16,14 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, LOSSES, TERMS, Registry
+from gan_vkd.config.registry import (
+    AUGMENTATIONS,
+    DISCRIMINATORS,
+    DISTILLATIONS,
+    LOSSES,
+    TERMS,
+    Registry,
+)
 from gan_vkd.config.sizes import SIZES, discriminator_sides, generator_sides, widths
 
 LARGEST = 2**31
@@ -214,9 +222,18 @@ def _settings_of(registry: Registry, name: Any, value: Any, within: tuple[str, .
         raise PydanticCustomError("nested", "{problem}", {"problem": problem}) from None
 
 
-def _distillation(value: Any) -> Group:
-    method = value.get("method", "vkd") if isinstance(value, dict) else "vkd"
-    return value if isinstance(value, Group) else _settings_of(DISTILLATIONS, method, value, ())
+def _told_apart(registry: Registry, field: str, default: str) -> Callable[[Any], Group]:
+    """The check of a group of settings whose `field` says which entry of the registry has them."""
+
+    def check(value: Any) -> Group:
+        name = value.get(field, default) if isinstance(value, dict) else default
+        return value if isinstance(value, Group) else _settings_of(registry, name, value, ())
+
+    return check
+
+
+_distillation = _told_apart(DISTILLATIONS, "method", "vkd")
+_discriminator = _told_apart(DISCRIMINATORS, "kind", "biggan")
 
 
 def _terms(value: Any) -> dict[str, Group]:
@@ -230,6 +247,10 @@ class Recipe(Group):
 
     data: DataSettings = DataSettings()
     gan: GanSettings = GanSettings()
+    discriminator: Annotated[SerializeAsAny[Group], BeforeValidator(_discriminator)] = Field(
+        default_factory=lambda: _discriminator({}),
+        description="D; another kind has other fields.",
+    )
     teacher: TeacherSettings = TeacherSettings()
     distill: Annotated[SerializeAsAny[Group], BeforeValidator(_distillation)] = Field(
         default_factory=lambda: _distillation({}),
@@ -243,11 +264,12 @@ class Recipe(Group):
 
     @classmethod
     def fields_of_groups(cls) -> dict[str, dict[str, FieldInfo]]:
-        """Every group's fields by name: of `distill` those of all methods, of `terms` none."""
+        """Every group's fields by name: of groups told apart by a name all there are."""
         groups = {name: info.annotation for name, info in cls.model_fields.items()}
         groups = {name: getattr(group, "model_fields", {}) for name, group in groups.items()}
-        methods = [DISTILLATIONS[name].Settings.model_fields for name in DISTILLATIONS]
-        groups["distill"] = {name: info for fields in methods for name, info in fields.items()}
+        for group, registry in (("distill", DISTILLATIONS), ("discriminator", DISCRIMINATORS)):
+            kinds = [registry[name].Settings.model_fields for name in registry]
+            groups[group] = {name: info for fields in kinds for name, info in fields.items()}
         return groups
 
     @model_validator(mode="after")

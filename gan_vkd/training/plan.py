@@ -32,7 +32,7 @@ def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
         f"{size}x{size}{grey}{kept}",
         f"Held out       {held_out}{data.held_out_origin}",
         f"Generator      {_millions(task.generator)} parameters",
-        f"Discriminator  {_millions(task.discriminator)} parameters, "
+        f"Discriminator  {_millions(task.discriminator)} parameters{task.discriminator.summary}, "
         f"augmentation {recipe.data.augment}, flips {'on' if recipe.data.flip else 'off'}",
     ]
     if task.view is None:

@@ -24,7 +24,7 @@ def altered(tmp_path):
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("name", ["arms", "table3", "fig1", "strength"])
+@pytest.mark.parametrize("name", ["arms", "table3", "fig1", "strength", "leaderboard"])
 def test_the_studies_that_ship_are_whole(name, quick):
     study = read_study(STUDIES / f"{name}.yaml", quick)
     assert len(study.seeds) >= (2 if quick else 3)

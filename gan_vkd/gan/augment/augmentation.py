@@ -16,7 +16,7 @@ class Augmentation:
     """
 
     def __init__(self, names: Sequence[str]):
-        self.policies = {name: AUGMENTATIONS[name] for name in names}
+        self.policies = {name: AUGMENTATIONS[name]() for name in names}
 
     def draw(
         self, shape: tuple[int, ...], size: int, generator: torch.Generator

@@ -43,19 +43,25 @@ def _unit(vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class _OverSigma(torch.autograd.Function):
-    """W / σ for σ = uᵀ W v, u and v constants: its gradient is (g - <g, W / σ> u vᵀ) / σ."""
+    """W / σ for σ = uᵀ W v, u and v constants: its gradient is (g - <g, W / σ> u vᵀ) / σ.
+
+    Where that gradient is differentiated again (by gradient penalties), σ is computed anew from W,
+    so that what depends on W through it counts too.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, weight: torch.Tensor, u: torch.Tensor, v: torch.Tensor, sigma: torch.Tensor
     ) -> torch.Tensor:
         normalised = weight / sigma
-        ctx.save_for_backward(normalised, u, v, sigma)
+        ctx.save_for_backward(weight, normalised, u, v, sigma)
         return normalised
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        normalised, u, v, sigma = ctx.saved_tensors
+        weight, normalised, u, v, sigma = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            sigma = u.dot(weight.flatten(1).mv(v))
         along = (gradient * normalised).sum()
         across = torch.outer(u, v * along).view_as(gradient)
         return (gradient - across) / sigma, None, None, None

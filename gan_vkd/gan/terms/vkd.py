@@ -110,7 +110,11 @@ class VkDTerm(Term):
             f"projection{control}"
         )
 
-    def prepare(self, teacher_features: Callable[[], Iterable[torch.Tensor]]) -> None:
+    def prepare(
+        self,
+        teacher_features: Callable[[], Iterable[torch.Tensor]],
+        labels: torch.Tensor | None = None,
+    ) -> None:
         """The statistics of `whiten-dataset`."""
         normalise = self.loss.normalise
         if isinstance(normalise, WhitenDataset):
