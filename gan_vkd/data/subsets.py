@@ -71,8 +71,8 @@ def split_training(
     count, labels = round(validation * len(rows)), source.labels[rows]
     if count < 2 or len(rows) - count < max(2, len(labels.unique())):
         raise GanVkdError(
-            f"data.validation {validation:g}: {count} of {len(rows)} images leave too few to "
-            "validate or to train on: use another share, or more images"
+            f"data.validation {validation:g}: {count} of {len(rows)} images are too few to "
+            "validate on, or leave too few to train on: use another share, or more images"
         )
     kept = balanced_draw(labels, len(rows) - count, seed)
     set_aside = rows[_others(len(rows), kept)]

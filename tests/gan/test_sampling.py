@@ -82,7 +82,7 @@ def test_the_exported_file_alone_is_enough(gan_vkd, digits_run, tmp_path):
         (["--truncation", "0"], "--truncation"),
         (["--truncation", "nan"], "truncation nan"),  # CASES 30
         (["--truncation", "inf"], "truncation inf"),
-        (["--grid", "x.txt"], "--grid x.txt: no pictures end in .txt"),  # CASES 34
+        (["--grid", "x.txt"], "--grid x.txt: pictures cannot be written as .txt"),  # CASES 34
         (["--out", "x", "--interpolate"], "exclude each other"),
         (["--seeds", "3,x"], "--seeds 3,x: write whole numbers"),
         (["--seeds", "3", "--num", "5", "--out", "x"], "--num and --seeds exclude each other"),
@@ -151,7 +151,7 @@ def test_a_table_of_names_that_is_none_is_refused(refused, make_folder):  # CASE
     folder = make_folder({"a": 4, "b": 4})
     for text in ("nonsense", "[]", '{"a": "b"}'):
         (folder / CLASS_NAMES).write_text(text)
-        assert f"{CLASS_NAMES} is no table" in refused("eval", folder, "--reference", "digits")
+        assert f"{CLASS_NAMES} is not a table" in refused("eval", folder, "--reference", "digits")
 
 
 @pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "JPEG"), (".PNG", "PNG"), ("", "PNG")])
