@@ -6,7 +6,7 @@ import click
 
 from gan_vkd.cli.plumbing import config_option, preset_option, set_option
 from gan_vkd.config.layers import DEFAULT_PRESET, file_layer, preset_layer, resolve, set_layer
-from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, LOSSES, TERMS
+from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, LOSSES, METHODS, TERMS
 from gan_vkd.terminal import printable
 
 
@@ -38,6 +38,7 @@ def methods() -> None:
         ("--with NAME", TERMS),
         ("--with NAME, with a --teacher", DISTILLATIONS),
         ("--augment NAME,NAME", AUGMENTATIONS),
+        ("gan-vkd classify --method NAME", METHODS),
     ):
         click.echo(f"{registry.kind} ({flag})")
         for name in registry:

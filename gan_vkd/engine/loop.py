@@ -114,7 +114,7 @@ def train(task: Task, run: RunDir, *, start: int, deadline: float, reporter: Rep
             bar.advance(status=status)
 
             # 3. Pictures, figures and checkpoints.
-            if done % schedule.sample_every == 0:
+            if schedule.sample_every and done % schedule.sample_every == 0:
                 _draw(task, run, done)
             if not interruption.signal:
                 curve.measure(done)
