@@ -78,6 +78,8 @@ def timm_network(
     if timm.get_pretrained_cfg(architecture).fixed_input_size:
         options["img_size"] = image_size
     if patch_size is not None:
+        if image_size % patch_size:
+            raise GanVkdError(f"{spec}: patches of {patch_size} do not fill {image_size} pixels")
         options["patch_size"] = patch_size
     try:
         model = timm.create_model(architecture, num_classes=num_classes, **options)
