@@ -14,19 +14,27 @@ from gan_vkd.terminal import printable
 @preset_option
 @config_option
 @set_option
-def recipe(preset: str | None, config: Path | None, assignments: tuple[str, ...]) -> None:
+@click.option("--classify", is_flag=True, help="That of gan-vkd classify, which has no presets.")
+def recipe(
+    preset: str | None, config: Path | None, assignments: tuple[str, ...], classify: bool
+) -> None:
     """Print the complete recipe, a comment on each field: what it is, its range, its default.
 
     The output is a file for --config.
     """
+    from gan_vkd.config.classification import ClassificationRecipe
+    from gan_vkd.config.core import Recipe
     from gan_vkd.config.describe import described
 
+    if classify and preset is not None:
+        raise click.UsageError("--preset: gan-vkd classify has none: use --config")
     preset = preset or DEFAULT_PRESET
-    layers = [(f"--preset {preset}", preset_layer(preset))]
+    layers = [] if classify else [(f"--preset {preset}", preset_layer(preset))]
     if config is not None:
         layers.append((f"--config {config}", file_layer(config)))
     layers.append(("--set", set_layer(assignments)))
-    for line in described(resolve(layers)).splitlines():
+    kind = ClassificationRecipe if classify else Recipe
+    for line in described(resolve(layers, kind)).splitlines():
         click.echo(printable(line))
 
 

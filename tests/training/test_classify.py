@@ -157,3 +157,31 @@ def test_published_weights_are_taken_but_for_the_classifier(gan_vkd, folder, tmp
     for name, tensor in published.items():
         same = found[name].shape == tensor.shape and torch.equal(found[name], tensor)
         assert same == (not name.startswith("classifier"))
+
+
+VIT = ("--student", "timm:deit_tiny_distilled_patch16_224", "--set", "student.patch_size=8")
+PATCHES = ("--method", "vkd", "--set", "distill.features=positions")
+
+
+def test_a_transformer_and_a_convolutional_network_teach_each_other(
+    gan_vkd, folder, teacher, tmp_path
+):
+    """Patch tokens against positions (Fig. 2), and the KL divergence on a distillation token."""
+    common = ("--dataset", folder, "--size", 16, "--epochs", 1, "--quiet")
+    common += ("--set", "training.batch_size=8", "--set", "training.log_every=1")
+    flags = (*common, *VIT, *PATCHES, "--set", "distill.kd_weight=1")
+    flags += ("--set", "training.optimiser=adamw", "--set", "distill.temperature=1")
+    vit, cnn = tmp_path / "vit", tmp_path / "cnn"
+    result = gan_vkd("classify", *flags, "--teacher", f"file:{teacher}", "--run-dir", vit)
+    assert result.exit_code == 0, result.output
+    line = read_lines(vit / "log.jsonl")[-1]
+    assert {"cross_entropy", "kl_divergence", "method"} <= line.keys()
+    assert "student.network.model.head_dist.weight" in final_state(vit)
+
+    flags = (*common, "--student", "resnet8x4", *PATCHES, "--normalise", "whiten")
+    network = vit / "network.safetensors"
+    result = gan_vkd("classify", *flags, "--teacher", f"file:{network}", "--run-dir", cnn)
+    assert result.exit_code == 0, result.output
+    frame = final_state(cnn)["method.loss.projection.frame"]
+    assert frame.shape == (256, 192)  # transposed for 256 → 192
+    assert torch.allclose(frame.T @ frame, torch.eye(192), atol=1e-5)
