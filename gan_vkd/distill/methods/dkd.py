@@ -46,18 +46,18 @@ def decoupled(
     student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits [B, K] of both and labels [B] → TCKD and NCKD, times T², averaged over B."""
-    of_target = F.one_hot(labels, student.shape[1]).bool()
+    of_target = torch.arange(student.shape[1], device=labels.device) == labels[:, None]
+    rows = torch.arange(len(labels), device=labels.device)
 
     def parts(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities [B, 2] of target and rest, and [B, K] within the rest."""
         scaled = at_least_float32(logits) / temperature
         rest = scaled.masked_fill(of_target, -torch.inf)
-        pair = torch.stack([scaled[of_target_rows, labels], rest.logsumexp(dim=1)], dim=1)
+        pair = torch.stack([scaled[rows, labels], rest.logsumexp(dim=1)], dim=1)
         # The target's own entry has no part in the rest: 0 on both sides.
         within = F.log_softmax(rest, dim=1).masked_fill(of_target, 0.0)
         return F.log_softmax(pair, dim=1), within
 
-    of_target_rows = torch.arange(len(labels), device=labels.device)
     ours, theirs = parts(student), parts(teacher)
     target = F.kl_div(ours[0], theirs[0], reduction="batchmean", log_target=True)
     chances = theirs[1].exp().masked_fill(of_target, 0.0)

@@ -128,10 +128,11 @@ def paired_from_the_end(ours: list, theirs: list) -> list[tuple]:
 def of_one_side(ours: torch.Tensor, theirs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Two maps [B, C, H, W], the larger one averaged to the other's positions."""
     side = min(ours.shape[-1], theirs.shape[-1])
-    return _averaged(ours, side), _averaged(theirs, side)
+    return averaged(ours, side), averaged(theirs, side)
 
 
-def _averaged(maps: torch.Tensor, side: int) -> torch.Tensor:
+def averaged(maps: torch.Tensor, side: int) -> torch.Tensor:
+    """[B, C, H, H] → [B, C, side, side], side ≤ H, by means of equal squares where it divides H."""
     own = maps.shape[-1]
     if own == side:
         return maps

@@ -14,6 +14,7 @@ from gan_vkd.distill.methods.method import (
     Seen,
     Setting,
     Weight,
+    averaged,
     paired_from_the_end,
 )
 from gan_vkd.distill.outputs import Outputs
@@ -98,12 +99,24 @@ class Fusion(nn.Module):
         """[B, before, h, h], what was handed on → [B, after, side, side], and what is."""
         x = self.enter(maps)
         if self.attend is not None:
-            handed = F.interpolate(handed, size=x.shape[-2:], mode="nearest")
+            handed = nearest(handed, x.shape[-1])
             ours, theirs = self.attend(torch.cat([x, handed], dim=1)).sigmoid().split(1, dim=1)
             x = x * ours + handed * theirs
-        if x.shape[-1] != side:
-            x = F.interpolate(x, size=(side, side), mode="nearest")
+        x = nearest(x, side)
         return self.leave(x), x
+
+
+def nearest(maps: torch.Tensor, side: int) -> torch.Tensor:
+    """[B, C, H, H] → [B, C, side, side] by the nearest position, as `F.interpolate` has it.
+
+    Where one side divides the other, in a form whose gradient is deterministic on a GPU.
+    """
+    own = maps.shape[-1]
+    if side % own == 0:
+        return maps.repeat_interleave(side // own, dim=2).repeat_interleave(side // own, dim=3)
+    if own % side == 0:
+        return maps[:, :, :: own // side, :: own // side]
+    return F.interpolate(maps, size=(side, side), mode="nearest")
 
 
 def pyramid_distance(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
@@ -115,7 +128,7 @@ def pyramid_distance(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
     total, weights, weight = F.mse_loss(ours, theirs), 1.0, 1.0
     for side in (level for level in LEVELS if level < ours.shape[-1]):
         weight /= 2
-        pooled = (F.adaptive_avg_pool2d(maps, side) for maps in (ours, theirs))
+        pooled = (averaged(maps, side) for maps in (ours, theirs))
         total = total + weight * F.mse_loss(*pooled)
         weights += weight
     return total / weights

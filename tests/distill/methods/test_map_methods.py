@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gan_vkd.distill.methods.ickd import IckdLoss
-from gan_vkd.distill.methods.reviewkd import pyramid_distance
+from gan_vkd.distill.methods.reviewkd import nearest, pyramid_distance
 from gan_vkd.distill.methods.vid import VidLoss
 from gan_vkd.errors import GanVkdError
 
@@ -196,6 +196,13 @@ def test_pyramid_distance():
     one = ours[:, :, :1, :1], theirs[:, :, :1, :1]
     expected = np.mean((plain(one[0]) - plain(one[1])) ** 2)
     assert pyramid_distance(*one).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("own", "side"), [(4, 8), (8, 4), (4, 4), (1, 8), (3, 8), (8, 3)])
+def test_nearest_is_torchs(own, side):
+    maps = features(2, 3, own, own)
+    expected = nn.functional.interpolate(maps, size=(side, side), mode="nearest")
+    assert torch.equal(nearest(maps, side), expected)
 
 
 def test_reviewkd_goes_back_from_the_pooled_features(make, seen):
