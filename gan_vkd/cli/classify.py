@@ -1,6 +1,7 @@
 """gan-vkd classify."""
 
 import math
+import os
 import shlex
 import time
 from pathlib import Path
@@ -76,7 +77,7 @@ FIELDS = {
 @quiet_option
 def classify(
     pair: str | None,
-    config: Path | None,
+    configs: tuple[Path, ...],
     assignments: tuple[str, ...],
     run_dir: Path | None,
     resume: bool,
@@ -93,10 +94,12 @@ def classify(
     file:PATH. The run's directory is printed on standard output, everything else on standard error.
     """
     began = time.monotonic()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise GanVkdError("gan-vkd classify trains in one process: start it without torchrun")
     deadline = math.inf if time_limit is None else began + time_limit
     if pair is not None:
         _take_pair(pair, flags)
-    layers = [] if config is None else [(f"--config {config}", file_layer(config))]
+    layers = [(f"--config {config}", file_layer(config)) for config in configs]
     layers += [("--set", set_layer(assignments)), ("the flags", flag_layer(flags, FIELDS))]
     layers = _of_one_method([(where, absolute_paths(layer)) for where, layer in layers])
     picked, reporter = begin(device, quiet)

@@ -6,7 +6,14 @@ import click
 
 from gan_vkd.cli.plumbing import config_option, preset_option, set_option
 from gan_vkd.config.layers import DEFAULT_PRESET, file_layer, preset_layer, resolve, set_layer
-from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, LOSSES, METHODS, TERMS
+from gan_vkd.config.registry import (
+    AUGMENTATIONS,
+    DISCRIMINATORS,
+    DISTILLATIONS,
+    LOSSES,
+    METHODS,
+    TERMS,
+)
 from gan_vkd.terminal import printable
 
 
@@ -16,11 +23,11 @@ from gan_vkd.terminal import printable
 @set_option
 @click.option("--classify", is_flag=True, help="That of gan-vkd classify, which has no presets.")
 def recipe(
-    preset: str | None, config: Path | None, assignments: tuple[str, ...], classify: bool
+    preset: str | None, configs: tuple[Path, ...], assignments: tuple[str, ...], classify: bool
 ) -> None:
-    """Print the complete recipe, a comment on each field: what it is, its range, its default.
+    """Print the complete recipe, with the meaning, range and default of each field.
 
-    The output is a file for --config.
+    The output can be passed to --config.
     """
     from gan_vkd.config.classification import ClassificationRecipe
     from gan_vkd.config.core import Recipe
@@ -30,8 +37,7 @@ def recipe(
         raise click.UsageError("--preset: gan-vkd classify has none: use --config")
     preset = preset or DEFAULT_PRESET
     layers = [] if classify else [(f"--preset {preset}", preset_layer(preset))]
-    if config is not None:
-        layers.append((f"--config {config}", file_layer(config)))
+    layers += [(f"--config {config}", file_layer(config)) for config in configs]
     layers.append(("--set", set_layer(assignments)))
     kind = ClassificationRecipe if classify else Recipe
     for line in described(resolve(layers, kind)).splitlines():
@@ -40,8 +46,9 @@ def recipe(
 
 @click.command()
 def methods() -> None:
-    """The losses, terms, methods of distillation and augmentations there are, with their papers."""
+    """List discriminators, losses, terms, distillation methods and augmentations, with papers."""
     for flag, registry in (
+        ("--discriminator NAME", DISCRIMINATORS),
         ("--loss NAME", LOSSES),
         ("--with NAME", TERMS),
         ("--with NAME, with a --teacher", DISTILLATIONS),

@@ -23,7 +23,9 @@ def newest_checkpoint(
         return None
     iteration, state, damaged = found
     if iteration > iterations:
-        raise GanVkdError(f"--iterations {iterations}: {run.path} has {iteration} behind it")
+        raise GanVkdError(
+            f"--iterations {iterations}: {run.path} is at iteration {iteration} already"
+        )
     for line in damaged:
         reporter.say(f"{line}: going back to iteration {iteration:,}")
     return iteration, state
