@@ -113,7 +113,7 @@ def test_the_methods_fields_go_with_the_flag(gan_vkd, refused, folder, teacher):
     result = gan_vkd("classify", *flags, "--set", "distill.weight=7", "--method", "fitnet")
     assert "7 x fitnet" in result.stderr
     line = refused("classify", *flags, "--set", "distill.stage=1", "--method", "kd")
-    assert "--set: distill.stage: no such field" in line
+    assert "--set: distill.stage: no field of the distill that is chosen" in line
 
 
 @pytest.mark.parametrize(
