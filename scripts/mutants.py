@@ -72,6 +72,23 @@ VISION_AIDED = ("gan_vkd/gan/terms/vision_aided.py", ["tests/gan/terms/test_visi
 KD_DLGAN = ("gan_vkd/gan/terms/kd_dlgan.py", ["tests/gan/terms/test_kd_dlgan.py"])
 PROMPTS = ("gan_vkd/distill/prompts.py", ["tests/distill/test_prompts.py"])
 LAYERS_REFERENCE = (LAYERS[0], REFERENCE)
+METHODS = "gan_vkd/distill/methods"
+LOGITS = ["tests/distill/methods/test_logit_methods.py"]
+MAPS = ["tests/distill/methods/test_map_methods.py"]
+VECTORS = ["tests/distill/methods/test_vector_methods.py"]
+CONTRASTIVE = ["tests/distill/methods/test_contrastive.py"]
+KD, DKD = (f"{METHODS}/kd.py", LOGITS), (f"{METHODS}/dkd.py", LOGITS)
+FITNET, ATTENTION = (f"{METHODS}/fitnet.py", MAPS), (f"{METHODS}/attention.py", MAPS)
+NST, SIMILARITY = (f"{METHODS}/nst.py", MAPS), (f"{METHODS}/similarity.py", MAPS)
+REVIEW, ICKD, VID = ((f"{METHODS}/{name}.py", MAPS) for name in ("reviewkd", "ickd", "vid"))
+CC, PKT, SRD = ((f"{METHODS}/{name}.py", VECTORS) for name in ("correlation", "pkt", "srd"))
+RKD, UNIFORM = (f"{METHODS}/rkd.py", VECTORS), (f"{METHODS}/draws.py", VECTORS)
+FEATURES = (f"{METHODS}/vkd_features.py", VECTORS)
+CRD, WCORD = (f"{METHODS}/crd.py", CONTRASTIVE), (f"{METHODS}/wcord.py", CONTRASTIVE)
+STUDENT = ("gan_vkd/classification/task.py", ["tests/classification/test_classification_task.py"])
+RATES = ("gan_vkd/classification/optimiser.py", STUDENT[1])
+CROPS = ("gan_vkd/classification/augment.py", ["tests/classification/test_augment.py"])
+COUNTED = ("gan_vkd/classification/accuracy.py", STUDENT[1])
 
 
 @dataclass(frozen=True)
@@ -295,6 +312,54 @@ MUTANTS = [
     Mutant("statistics without the classes' proportions", EXPORT, "weights = class_counts.cpu().double()", "weights = (torch.arange(len(class_counts)) == 0).double()"),
     Mutant("statistics are not estimated anew", EXPORT, "    estimate_statistics(network, shares_of(class_counts, card))\n", ""),
     Mutant("samples depend on their place in the batch", LATENTS, 'generator(seed, "latent", int(index))', 'generator(seed, "latent", int(index) % 2)'),
+    # Classification: the methods
+    Mutant("KD without T squared", KD, "return temperature**2 * F.kl_div", "return F.kl_div"),
+    Mutant("KL the other way", KD, "F.kl_div(ours, theirs,", "F.kl_div(theirs, ours,"),
+    Mutant("DKD's rest has the target in it", DKD, "rest = scaled.masked_fill(of_target, -torch.inf)", "rest = scaled"),
+    Mutant("DKD's weights swapped", DKD, "own.target_weight * target + own.other_weight * other", "own.other_weight * target + own.target_weight * other"),
+    Mutant("FitNet's hint without a ReLU", FITNET, ", nn.ReLU())", ", nn.Identity())"),
+    Mutant("attention by the mean", ATTENTION, "maps.square().mean(dim=1)", "maps.mean(dim=1)"),
+    Mutant("NST's kernel is linear", NST, "(a @ b.mT).square().mean()", "(a @ b.mT).mean()"),
+    Mutant("similarities without unit rows", SIMILARITY, "F.normalize(rows @ rows.T, dim=1)", "rows @ rows.T"),
+    Mutant("ReviewKD hands nothing on", REVIEW, "x * ours + handed * theirs", "x * ours"),
+    Mutant("ReviewKD compares after the ReLU", REVIEW, "deepest_last(teacher.preactivations,", "deepest_last(teacher.maps,"),
+    Mutant("ReviewKD's pyramid has one weight", REVIEW, "weight /= 2", "weight /= 1"),
+    Mutant("ICKD's rows are not of unit length", ICKD, "F.normalize(channels @ channels.mT, dim=2)", "channels @ channels.mT"),
+    Mutant("VID forgets its logarithm", VID, "(variance.log() + squared / variance)", "(squared / variance)"),
+    Mutant("VID's first variance", VID, "VARIANCE = 5.0", "VARIANCE = 1.0"),
+    Mutant("CC of one image with itself", CC, "difference[:-1] * difference[1:]", "difference[:-1] * difference[:-1]"),
+    Mutant("PKT from the student's side", PKT, "return (p_t * ", "return (p_s * "),
+    Mutant("SRD by squares", SRD, "difference.pow(4)", "difference.pow(2)"),
+    Mutant("RKD's weights of the paper", RKD, "Field(25.0", "Field(1.0"),
+    Mutant("V_kD is not averaged over entries", FEATURES, " / self.entries", ""),
+    Mutant("V_kD's positions are the pooled features", FEATURES, 'if self.settings.features == "pooled":', "if True:"),
+    Mutant("whiten-dataset without statistics", FEATURES, "normalise.load_state_dict(fitted.state_dict())", "pass"),
+    Mutant("draws do not depend on the key", UNIFORM, "bits = key + torch", "bits = 0 * key + torch"),
+    Mutant("neighbouring draws are alike", UNIFORM, "bits = (bits ^ (bits >> 33 & 0x7FFFFFFF)) * _FIRST\n", "bits = bits * 3\n"),
+    Mutant("negatives of the same class", CRD, "self.order) - own)", "self.order) - 0 * own)"),
+    Mutant("CRD's constant moves", CRD, "torch.where(mean == 0, similarities.exp().mean(), mean)", "similarities.exp().mean()"),
+    Mutant("CRD without its constant", CRD, "- math.log(self.negatives) - mean.log()", "- math.log(self.negatives)"),
+    Mutant("CRD's memory stands still", CRD, "memory[indices] = F.normalize(mixed, dim=1)", "pass"),
+    Mutant("CRD compares a side with itself", CRD, "self._critic(ours, self.teacher_memory[rows],", "self._critic(ours, self.student_memory[rows],"),
+    Mutant("WCoRD pushes its own apart", WCORD, "return apart - (memory", "return apart + (memory"),
+    Mutant("Sinkhorn normalises rows alone", WCORD, "        log_plan = log_plan.log_softmax(dim=0)\n", ""),
+    # Classification: the task
+    Mutant("cross-entropy has another weight", STUDENT, "settings.ce_weight * parts", "parts"),
+    Mutant("the method has another weight", STUDENT, "settings.weight * ramp * parts", "ramp * parts"),
+    Mutant("the ramp is left out", STUDENT, "min(1.0, epoch / warmup) if warmup else 1.0", "1.0"),
+    Mutant("the KL divergence is left out", STUDENT, "loss = loss + settings.kd_weight * parts[\"kl_divergence\"]", "pass"),
+    Mutant("what the method brings is not trained", STUDENT, '{"student": student, "method": self.method}', '{"student": student}'),
+    Mutant("shares of mixed labels swapped", STUDENT, "torch.lerp(other, own,", "torch.lerp(own, other,"),
+    Mutant("drop path draws on", STUDENT, 'torch.manual_seed(seed_for(self.recipe.training.seed, "network", iteration))', "pass"),
+    Mutant("momentum .5", RATES, "MOMENTUM = 0.9", "MOMENTUM = 0.5"),
+    Mutant("the rate stays", RATES, 'group["lr"].copy_(rate)', "pass"),
+    Mutant("the rate falls an epoch late", RATES, "epoch >= milestone", "epoch > milestone"),
+    Mutant("gains and biases decay", RATES, '"weight_decay": 0.0}', '"weight_decay": settings.weight_decay}'),
+    Mutant("accuracy in training mode", COUNTED, "    classifier.eval()\n", ""),
+    Mutant("what a crop lets in is grey", CROPS, 'shift(images + 1, drawn["offsets"]) - 1', 'shift(images, drawn["offsets"])'),
+    Mutant("crops are mirrored boxes", CROPS, "(high + low - 1).flip(1)  #", "(high + low - 1)  #"),
+    Mutant("CutMix tells the share it pasted", CROPS, "kept = 1 - (high - low).prod()", "kept = (high - low).prod()"),
+    Mutant("mixup's shares are uniform", CROPS, "_gamma(alpha, generator), _gamma(alpha, generator)", "_gamma(1.0, generator), _gamma(1.0, generator)"),
 ]  # fmt: skip
 
 

@@ -13,7 +13,10 @@ from gan_vkd.bench.table import machine, markdown
 from gan_vkd.bench.training import make_task
 from gan_vkd.config.layers import preset_layer, resolve
 from gan_vkd.device import autocast, resolve_precision
-from gan_vkd.distill.methods.comparisons import CrdLoss, IckdLoss, RkdLoss, VidLoss
+from gan_vkd.distill.methods.crd import CrdLoss
+from gan_vkd.distill.methods.ickd import IckdLoss
+from gan_vkd.distill.methods.rkd import RkdLoss
+from gan_vkd.distill.methods.vid import VidLoss
 from gan_vkd.distill.methods.vkd import VkDLoss
 from gan_vkd.progress import Reporter
 
@@ -142,6 +145,14 @@ class _Vkd(_Pooled):
 class _Crd(_Pooled):
     def __init__(self, classifier: _Classifier):
         super().__init__(CrdLoss(classifier.student_dim, classifier.teacher_dim, IMAGENET))
+
+    def forward(
+        self, patches: torch.Tensor, maps: torch.Tensor, indices: torch.Tensor
+    ) -> torch.Tensor:
+        shape = (len(indices), self.loss.negatives)
+        others = torch.randint(IMAGENET - 1, shape, device=indices.device)
+        others += others >= indices[:, None]  # anything but the image itself
+        return super().forward(patches, maps, indices, others)
 
 
 def _shares(

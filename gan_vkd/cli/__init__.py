@@ -7,6 +7,7 @@ import click
 
 from gan_vkd import __version__
 from gan_vkd.cli.bench import bench
+from gan_vkd.cli.classify import classify
 from gan_vkd.cli.data import data
 from gan_vkd.cli.evaluate import evaluate
 from gan_vkd.cli.plumbing import OneLineGroup, processes_started
@@ -38,5 +39,6 @@ def main() -> None:
     cli(prog_name="gan-vkd")
 
 
-for command in (train, sample, evaluate, report, recipe, methods, data, teacher, bench):
+COMMANDS = (train, sample, evaluate, report, recipe, methods, data, teacher, classify, bench)
+for command in COMMANDS:
     cli.add_command(command)

@@ -6,7 +6,14 @@ import click
 
 from gan_vkd.cli.plumbing import config_option, preset_option, set_option
 from gan_vkd.config.layers import DEFAULT_PRESET, file_layer, preset_layer, resolve, set_layer
-from gan_vkd.config.registry import AUGMENTATIONS, DISCRIMINATORS, DISTILLATIONS, LOSSES, TERMS
+from gan_vkd.config.registry import (
+    AUGMENTATIONS,
+    DISCRIMINATORS,
+    DISTILLATIONS,
+    LOSSES,
+    METHODS,
+    TERMS,
+)
 from gan_vkd.terminal import printable
 
 
@@ -14,18 +21,26 @@ from gan_vkd.terminal import printable
 @preset_option
 @config_option
 @set_option
-def recipe(preset: str | None, configs: tuple[Path, ...], assignments: tuple[str, ...]) -> None:
+@click.option("--classify", is_flag=True, help="That of gan-vkd classify, which has no presets.")
+def recipe(
+    preset: str | None, configs: tuple[Path, ...], assignments: tuple[str, ...], classify: bool
+) -> None:
     """Print the complete recipe, with the meaning, range and default of each field.
 
     The output can be passed to --config.
     """
+    from gan_vkd.config.classification import ClassificationRecipe
+    from gan_vkd.config.core import Recipe
     from gan_vkd.config.describe import described
 
+    if classify and preset is not None:
+        raise click.UsageError("--preset: gan-vkd classify has none: use --config")
     preset = preset or DEFAULT_PRESET
-    layers = [(f"--preset {preset}", preset_layer(preset))]
+    layers = [] if classify else [(f"--preset {preset}", preset_layer(preset))]
     layers += [(f"--config {config}", file_layer(config)) for config in configs]
     layers.append(("--set", set_layer(assignments)))
-    for line in described(resolve(layers)).splitlines():
+    kind = ClassificationRecipe if classify else Recipe
+    for line in described(resolve(layers, kind)).splitlines():
         click.echo(printable(line))
 
 
@@ -38,6 +53,7 @@ def methods() -> None:
         ("--with NAME", TERMS),
         ("--with NAME, with a --teacher", DISTILLATIONS),
         ("--augment NAME,NAME", AUGMENTATIONS),
+        ("gan-vkd classify --method NAME", METHODS),
     ):
         click.echo(f"{registry.kind} ({flag})")
         for name in registry:

@@ -40,10 +40,30 @@ from gan_vkd.terminal import printable
 PATHS = (  # fields
     ("data", "data_root"),
     ("discriminator", "weights"),
+    ("student", "weights"),  # of gan-vkd classify
     ("teacher", "weights"),
     ("training", "init"),
     ("vision-aided", "weights"),  # a term
 )
+
+FIELDS = {
+    "dataset": ("data", "dataset"),
+    "subset": ("data", "subset"),
+    "size": ("data", "image_size"),
+    "data_root": ("data", "data_root"),
+    "skip_bad": ("data", "skip_bad"),
+    "augment": ("data", "augment"),
+    "loss": ("gan", "loss"),
+    "teacher": ("teacher", "spec"),
+    "teacher_size": ("teacher", "image_size"),
+    "teacher_weights": ("teacher", "weights"),
+    "projection": ("distill", "projection"),
+    "normalise": ("distill", "normalise"),
+    "iterations": ("training", "iterations"),
+    "init": ("training", "init"),
+    "seed": ("training", "seed"),
+    "deterministic": ("training", "deterministic"),
+}
 
 
 @click.command()
@@ -132,8 +152,8 @@ def train(
                 where = f"--discriminator {discriminator}"
                 layers.append((where, discriminator_layer(discriminator)))
             layers += [(f"--with {text}", with_layer(text)) for text in additions]
-            layers.append(("the flags", _flag_layer(flags)))
-            layers = [(where, _absolute(layer)) for where, layer in layers]
+            layers.append(("the flags", flag_layer(flags, FIELDS)))
+            layers = [(where, absolute_paths(layer)) for where, layer in layers]
             picked, reporter = begin(device, quiet)
             if resume:
                 if preset is not None:
@@ -185,26 +205,8 @@ def train(
     return 128 + outcome.signal if outcome.signal else 0
 
 
-def _flag_layer(flags: dict[str, Any]) -> dict:
-    """The flags that were given, as settings."""
-    fields = {
-        "dataset": ("data", "dataset"),
-        "subset": ("data", "subset"),
-        "size": ("data", "image_size"),
-        "data_root": ("data", "data_root"),
-        "skip_bad": ("data", "skip_bad"),
-        "augment": ("data", "augment"),
-        "loss": ("gan", "loss"),
-        "teacher": ("teacher", "spec"),
-        "teacher_size": ("teacher", "image_size"),
-        "teacher_weights": ("teacher", "weights"),
-        "projection": ("distill", "projection"),
-        "normalise": ("distill", "normalise"),
-        "iterations": ("training", "iterations"),
-        "init": ("training", "init"),
-        "seed": ("training", "seed"),
-        "deterministic": ("training", "deterministic"),
-    }
+def flag_layer(flags: dict[str, Any], fields: dict[str, tuple[str, str]]) -> dict:
+    """The flags that were given, as settings; `fields` has the group and field of each."""
     layer: dict = {}
     for flag, value in flags.items():
         if value is None or value is False:
@@ -216,7 +218,7 @@ def _flag_layer(flags: dict[str, Any]) -> dict:
     return layer
 
 
-def _absolute(layer: dict) -> dict:
+def absolute_paths(layer: dict) -> dict:
     """The layer with absolute paths: the run may be resumed from elsewhere."""
     from gan_vkd.data.sources import NAMES
 

@@ -199,7 +199,7 @@ class EvaluationSettings(Group):
     nearest_k: Positive = Field(5, description="k of precision, recall, density and coverage")
 
 
-def _settings_of(registry: Registry, name: Any, value: Any, within: tuple[str, ...]) -> Group:
+def settings_of(registry: Registry, name: Any, value: Any, within: tuple[str, ...]) -> Group:
     """Settings told apart by a name: checked by the class that the registry has under it.
 
     Args:
@@ -227,7 +227,7 @@ def _told_apart(registry: Registry, field: str, default: str) -> Callable[[Any],
 
     def check(value: Any) -> Group:
         name = value.get(field, default) if isinstance(value, dict) else default
-        return value if isinstance(value, Group) else _settings_of(registry, name, value, ())
+        return value if isinstance(value, Group) else settings_of(registry, name, value, ())
 
     return check
 
@@ -239,7 +239,7 @@ _discriminator = _told_apart(DISCRIMINATORS, "kind", "biggan")
 def _terms(value: Any) -> dict[str, Group]:
     if not isinstance(value, dict):
         raise ValueError("names of terms, each with its settings, as in {lecam: {weight: 0.3}}")
-    return {name: _settings_of(TERMS, name, settings, (name,)) for name, settings in value.items()}
+    return {name: settings_of(TERMS, name, settings, (name,)) for name, settings in value.items()}
 
 
 class Recipe(Group):

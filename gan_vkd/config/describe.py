@@ -11,10 +11,10 @@ from gan_vkd.config.core import LARGEST, Group, Recipe
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
-def described(recipe: Recipe) -> str:
+def described(recipe: Group) -> str:
     """The complete recipe as YAML that `--config` takes, a comment on each line."""
     lines = []
-    for name in Recipe.model_fields:
+    for name in type(recipe).model_fields:
         value = getattr(recipe, name)
         if name == "terms":
             lines += [f"# {Recipe.model_fields[name].description}", *_terms(value)]

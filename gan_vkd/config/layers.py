@@ -5,14 +5,16 @@ import re
 import reprlib
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
-from gan_vkd.config.core import Recipe
+from gan_vkd.config.core import Group, Recipe
 from gan_vkd.config.registry import DISTILLATIONS, TERMS
 from gan_vkd.errors import GanVkdError
+
+R = TypeVar("R", bound=Group)  # a kind of recipe
 
 PRESETS = ("tiny", "lab", "cifar")
 DEFAULT_PRESET = "cifar"
@@ -168,11 +170,12 @@ def merge(below: dict, above: dict) -> dict:
     return merged
 
 
-def resolve(layers: list[tuple[str, dict]]) -> Recipe:
+def resolve(layers: list[tuple[str, dict]], kind: type[R] = Recipe) -> R:
     """Check every layer by itself, then all of them together, later ones over earlier ones.
 
     Args:
         layers: (where it comes from, settings).
+        kind: the class of the recipe.
 
     Raises:
         GanVkdError: one line that names the layer, the field, what is wrong and, for an unknown
@@ -180,29 +183,29 @@ def resolve(layers: list[tuple[str, dict]]) -> Recipe:
     """
     merged: dict = {}
     for where, layer in layers:
-        _validated(where, layer, alone=True)
+        _validated(where, layer, kind, alone=True)
         merged = merge(merged, layer)
-    return _validated("the recipe", merged, alone=False)
+    return _validated("the recipe", merged, kind, alone=False)
 
 
-def _validated(where: str, settings: dict, alone: bool) -> Recipe:
+def _validated(where: str, settings: dict, kind: type[R], alone: bool) -> R:
     try:
-        return Recipe.model_validate(settings)
+        return kind.model_validate(settings)
     except ValidationError as error:
         problems = [p for p in error.errors() if p["loc"] or not alone]
         if not problems:  # only fields that must fit each other, which need all layers
-            return Recipe()
-        raise GanVkdError(f"{where}: {_explain(problems[0])}") from None
+            return kind()
+        raise GanVkdError(f"{where}: {_explain(problems[0], kind)}") from None
 
 
-def _explain(problem: dict) -> str:
+def _explain(problem: dict, kind: type[R]) -> str:
     location = [str(part) for part in problem["loc"]]
     while problem["type"] == "nested":  # of settings that are told apart by a name
         outer, problem = location, problem["ctx"]["problem"]
         location = outer + [str(part) for part in problem["loc"]]
     field = ".".join(location[:3] if location[:1] == ["terms"] else location[:2])
     if problem["type"] == "extra_forbidden":
-        known = _known_fields()
+        known = _known_fields(kind)
         if field in known:  # of another method, or kind
             return f"{field}: no field of the {location[0]} that is chosen: choose and set together"
         close = difflib.get_close_matches(field, known, n=1, cutoff=0.5)
@@ -216,17 +219,17 @@ def _explain(problem: dict) -> str:
     return f"{field}: {message}{got}" if field else message
 
 
-def _known_fields() -> list[str]:
-    groups = Recipe.fields_of_groups()
+def _known_fields(kind: type[R]) -> list[str]:
+    groups = kind.fields_of_groups()
     return [*groups, *(f"{g}.{f}" for g, fields in groups.items() for f in fields)]
 
 
-def dump(recipe: Recipe) -> str:
+def dump(recipe: Group) -> str:
     """The complete recipe as YAML, which `resolve` reads back to the same recipe."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
 
 
-def read_config(run: Path) -> Recipe:
+def read_config(run: Path, kind: type[R] = Recipe) -> R:
     """The recipe that a run was started with.
 
     Runs of versions without `data.channels` had three of them, whatever the images.
@@ -237,21 +240,22 @@ def read_config(run: Path) -> Recipe:
     path = run / "config.yaml"
     if not path.is_file():
         raise GanVkdError(f"{run}: not a run directory (no config.yaml in it)")
-    return resolve([(str(path), merge({"data": {"channels": 3}}, file_layer(path)))])
+    return resolve([(str(path), merge({"data": {"channels": 3}}, file_layer(path)))], kind)
 
 
-def continued(run: Path, layers: list[tuple[str, dict]]) -> Recipe:
+def continued(run: Path, layers: list[tuple[str, dict]], kind: type[R] = Recipe) -> R:
     """The recipe to go on with: the run's own, of which only the iterations may change.
 
     Args:
         run: its directory.
         layers: what flags and files say, as `resolve` takes them.
+        kind: the class of the recipe.
 
     Raises:
         GanVkdError: no such run, or a setting that contradicts it.
     """
-    old = read_config(run).model_dump()
-    recipe = resolve([(f"{run}/config.yaml", old), *layers])
+    old = read_config(run, kind).model_dump()
+    recipe = resolve([(f"{run}/config.yaml", old), *layers], kind)
     new = recipe.model_dump()
     for group, fields in old.items():
         for field, value in fields.items():

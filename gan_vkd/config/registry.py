@@ -97,6 +97,33 @@ TERMS = Registry(
     },
 )
 
+_METHODS = "gan_vkd.distill.methods"
+
+METHODS = Registry(
+    "method of distillation between classifiers",
+    {
+        "none": f"{_METHODS}.none:NoMethod",
+        "kd": f"{_METHODS}.kd:Kd",
+        "dkd": f"{_METHODS}.dkd:Dkd",
+        "fitnet": f"{_METHODS}.fitnet:FitNet",
+        "at": f"{_METHODS}.attention:Attention",
+        "nst": f"{_METHODS}.nst:Nst",
+        "sp": f"{_METHODS}.similarity:Similarity",
+        "reviewkd": f"{_METHODS}.reviewkd:ReviewKd",
+        "cc": f"{_METHODS}.correlation:Correlation",
+        "rkd": f"{_METHODS}.rkd:Rkd",
+        "pkt": f"{_METHODS}.pkt:Pkt",
+        "crd": f"{_METHODS}.crd:Crd",
+        "crd+kd": f"{_METHODS}.crd:CrdKd",
+        "wcord": f"{_METHODS}.wcord:Wcord",
+        "wcord+kd": f"{_METHODS}.wcord:WcordKd",
+        "vid": f"{_METHODS}.vid:Vid",
+        "ickd": f"{_METHODS}.ickd:Ickd",
+        "srd": f"{_METHODS}.srd:Srd",
+        "vkd": f"{_METHODS}.vkd_features:VkdFeatures",
+    },
+)
+
 AUGMENTATIONS = Registry(
     "augmentation",
     {

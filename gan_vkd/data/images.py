@@ -79,6 +79,13 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
 
+def placed(images: ImageSet, device: torch.device) -> ImageSet:
+    """On the device if the images take less than half of its free memory, else where they are."""
+    if device.type == "cuda" and images.images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return images
+    return images.to(device)
+
+
 def rgb(images: torch.Tensor) -> torch.Tensor:
     """Images [N, 1 or 3, H, W] → [N, 3, H, W]: grey ones as three equal channels, a view."""
     return images.expand(-1, 3, -1, -1)

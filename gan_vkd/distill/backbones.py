@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gan_vkd.distill.small_resnet import load_classifier
-from gan_vkd.distill.taps import FittedNetwork, TimmNetwork, TorchvisionNetwork
+from gan_vkd.distill.classifiers import FittedClassifier, read_classifier
+from gan_vkd.distill.networks.timm_classifier import TimmClassifier
+from gan_vkd.distill.taps import FittedNetwork, StagedTaps, TimmNetwork, TorchvisionNetwork
 from gan_vkd.distill.weights import from_huggingface, from_url, read_weights
 from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import expanded
@@ -263,11 +264,17 @@ def random_backbone(spec: str, image_size: int | None, _: Path | None) -> Backbo
 
 
 def file_backbone(spec: str, image_size: int | None, _: Path | None) -> Backbone:
-    """The pooled features of a classifier that `gan-vkd teacher fit` has trained."""
-    model = load_classifier(expanded(spec.partition(":")[2]))
-    half = (0.5, 0.5, 0.5)  # -1 to 1
-    network = FittedNetwork(model)
-    return Backbone(network, image_size or model.image_size, half, half, _POOLINGS["avg"])
+    """A classifier that `gan-vkd teacher fit` or `gan-vkd classify` has trained: its features."""
+    classifier = read_classifier(expanded(spec.partition(":")[2]))
+    shape, plain = classifier.shape, classifier.plain
+    if isinstance(classifier.network, FittedClassifier):
+        network = FittedNetwork(classifier.network.model)
+    elif isinstance(classifier.network, TimmClassifier):
+        network = TimmNetwork(plain)
+    else:
+        network = StagedTaps(plain)
+    pooling = _timm_pooling(plain) if isinstance(network, TimmNetwork) else _POOLINGS["avg"]
+    return Backbone(network, image_size or shape.image_size, shape.mean, shape.std, pooling)
 
 
 def _unknown(spec: str, zoo: str, name: str, names: Iterable[str]) -> GanVkdError:

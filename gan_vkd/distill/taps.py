@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gan_vkd.distill.networks.staged import StagedNetwork
 from gan_vkd.distill.small_resnet import SmallResNet
 
 
@@ -99,3 +100,16 @@ class FittedNetwork(nn.Module):
         """As the module says."""
         features = self.model.stages(images)
         return {"pooled": features.mean(dim=(2, 3)), "map": features}
+
+
+class StagedTaps(nn.Module):
+    """One of the CRD benchmark's networks that `gan-vkd classify` has trained."""
+
+    def __init__(self, model: StagedNetwork):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """As the module says; the map is the last stage's."""
+        outputs = self.model(images)
+        return {"pooled": outputs.pooled, "map": outputs.maps[-1]}

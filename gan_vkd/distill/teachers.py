@@ -198,6 +198,7 @@ KINDS = {
         random_backbone,
     ),
     "file:PATH": TeacherKind(
-        "a classifier that `gan-vkd teacher fit` has trained; its pooled features", file_backbone
+        "a classifier that `gan-vkd teacher fit` or `classify` has trained; its pooled features",
+        file_backbone,
     ),
 }

@@ -102,7 +102,7 @@ def train(task: Task, run: RunDir, *, start: int, deadline: float, reporter: Rep
                 processes.on_first(book.log, {"iteration": done, **terms, **task.probe()})
 
             # 3. Pictures, figures and checkpoints.
-            if done % schedule.sample_every == 0:
+            if schedule.sample_every and done % schedule.sample_every == 0:
                 processes.on_first(book.draw, done)
             if schedule.eval_every and done % schedule.eval_every == 0:
                 processes.on_first(book.measure, done, interruption.signal)

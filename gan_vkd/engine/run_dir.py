@@ -28,19 +28,20 @@ def newest_run(runs: Path = RUNS) -> Path:
     return configs[-1].parent
 
 
-def create_run_dir(name: str, config: str, wanted: Path | None) -> Path:
+def create_run_dir(name: str, config: str, wanted: Path | None, runs: Path = RUNS) -> Path:
     """Make the run's directory and write its config.
 
     Args:
         name: follows the number in a directory's name.
         config: the complete recipe, YAML.
-        wanted: the directory; None for the next number under runs/.
+        wanted: the directory; None for the next number under `runs`.
+        runs: where numbered runs are.
 
     Raises:
         GanVkdError: `wanted` exists, or nothing can be made there.
     """
     try:
-        path = _numbered(name) if wanted is None else _named(wanted)
+        path = _numbered(name, runs) if wanted is None else _named(wanted)
         write_config(path, config)
     except OSError as error:
         raise GanVkdError(f"--run-dir: cannot create the run directory ({error})") from None
@@ -63,11 +64,11 @@ def _named(path: Path) -> Path:
     return path
 
 
-def _numbered(name: str) -> Path:
-    RUNS.mkdir(exist_ok=True)
+def _numbered(name: str, runs: Path) -> Path:
+    runs.mkdir(parents=True, exist_ok=True)
     while True:
-        taken = [int(match[0]) for p in RUNS.iterdir() if (match := re.match(r"\d+", p.name))]
-        path = RUNS / f"{max(taken, default=-1) + 1:05d}-{name}"
+        taken = [int(match[0]) for p in runs.iterdir() if (match := re.match(r"\d+", p.name))]
+        path = runs / f"{max(taken, default=-1) + 1:05d}-{name}"
         with contextlib.suppress(FileExistsError):  # another process was faster
             path.mkdir()
             return path

@@ -7,11 +7,13 @@ from pathlib import Path
 import torch
 
 from gan_vkd import processes
+from gan_vkd.classification.task import ClassificationTask
 from gan_vkd.engine.replay import CALLS_BEFORE
 from gan_vkd.gan.sampling import MOST_ROWS
 from gan_vkd.gan.task import GanTask
 
 DAY = 86_400  # seconds
+FASTER = "--preset lab (an hour) or --preset tiny (minutes)"
 
 
 def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
@@ -63,8 +65,14 @@ def _millions(network: torch.nn.Module) -> str:
     return f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M"
 
 
-def time_needed(copies: GanTask, start: int) -> str:
-    """Time iterations on throw-away copies, once the teacher's features they need are known."""
+def time_needed(copies: GanTask | ClassificationTask, start: int, faster: str = FASTER) -> str:
+    """Time iterations on throw-away copies, once the teacher's features they need are known.
+
+    Args:
+        copies: of the task; their state changes.
+        start: iterations that are done.
+        faster: what to use without a GPU where it takes more than a day.
+    """
     replayed = copies.replay.enabled
     (first,) = processes.greatest(_seconds(copies, 1))
     count = 1 if first > 5 else 8 if replayed else 4
@@ -74,11 +82,11 @@ def time_needed(copies: GanTask, start: int) -> str:
     left = seconds * max(0, copies.schedule.iterations - start)
     text = f"Time           about {_duration(left)} ({seconds:.3g} s an iteration)"
     if left > DAY and copies.device.type == "cpu":
-        text += "; without a GPU use --preset lab (an hour) or --preset tiny (minutes)"
+        text += f"; without a GPU use {faster}"
     return text
 
 
-def _seconds(task: GanTask, count: int) -> float:
+def _seconds(task: GanTask | ClassificationTask, count: int) -> float:
     start = time.monotonic()
     for iteration in range(count):
         task.iterate(iteration)

@@ -10,7 +10,7 @@ import torch
 from gan_vkd import processes
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.layers import dump
-from gan_vkd.data.images import Dataset, ImageSet
+from gan_vkd.data.images import Dataset, placed
 from gan_vkd.data.record import FILE_NAME as RECORD_NAME
 from gan_vkd.data.record import (
     Record,
@@ -27,6 +27,7 @@ from gan_vkd.distill.teachers import load_teacher
 from gan_vkd.distill.view import TeacherView
 from gan_vkd.engine.health import device_explained, writing_explained
 from gan_vkd.engine.loop import Outcome, train
+from gan_vkd.engine.resume import newest_checkpoint, restore
 from gan_vkd.engine.run_dir import RunDir, create_run_dir, write_config
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.exported import FILE_NAME as GENERATOR_NAME
@@ -85,9 +86,7 @@ def run_training(
             checkpoint = began = initial = None
             if resume:
                 _refuse_moved(recipe, wanted)
-                checkpoint = _newest_checkpoint(
-                    RunDir(wanted), recipe.training.iterations, reporter
-                )
+                checkpoint = newest_checkpoint(RunDir(wanted), recipe.training.iterations, reporter)
                 began = _began_on(wanted, reporter)
             if checkpoint is None and recipe.training.init is not None:
                 initial = read_initial(Path(recipe.training.init))
@@ -122,7 +121,7 @@ def run_training(
             judge = None
             if not dry_run:
                 judge = processes.in_turns(make_judge, recipe, data, device, reporter)
-            data = replace(data, train=_place(data.train, device))
+            data = replace(data, train=placed(data.train, device))
             view = None
             if teacher is not None:
                 precision = recipe.teacher.precision
@@ -145,7 +144,7 @@ def run_training(
         # 3. The state: a checkpoint's, or a new one.
         if checkpoint is not None:
             with processes.failing_together():
-                _restore(task, checkpoint[1], wanted)
+                restore(task, checkpoint[1], wanted)
             reporter.say(f"Continuing from iteration {start:,}")
         else:
             if resume:
@@ -217,33 +216,6 @@ def _list_skipped(run: Path, skipped: tuple[str, ...], reporter: Reporter) -> No
     reporter.say(f"{len(skipped):,} skipped files are listed in {SKIPPED_NAME}")
 
 
-def _newest_checkpoint(
-    run: RunDir, iterations: int, reporter: Reporter
-) -> tuple[int, dict[str, torch.Tensor]] | None:
-    found = run.checkpoints.load_newest()
-    if found is None:
-        return None
-    iteration, state, damaged = found
-    if iteration > iterations:
-        raise GanVkdError(
-            f"--iterations {iterations}: {run.path} is at iteration {iteration} already"
-        )
-    for line in damaged:
-        reporter.say(f"{line}: going back to iteration {iteration:,}")
-    return iteration, state
-
-
-def _restore(task: GanTask, state: dict[str, torch.Tensor], run: Path) -> None:
-    try:
-        task.load_state_dict(state)
-    except (RuntimeError, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise GanVkdError(
-            f"--resume: the checkpoint does not fit {run}/config.yaml ({reason}): put the run's "
-            "own config back"
-        ) from None
-
-
 def _settled(recipe: Recipe, dataset: Dataset, device: torch.device) -> Recipe:
     """The recipe with the choices that wait for the data and the device made."""
     precision = resolve_precision(recipe.training.precision, device)
@@ -261,10 +233,3 @@ def run_name(recipe: Recipe) -> str:
     dataset = re.sub(r"[^\w.-]+", "-", Path(recipe.data.dataset).stem) or "images"
     method = "biggan" if recipe.teacher.spec == "none" else recipe.distill.method
     return "-".join([dataset, f"{recipe.data.subset:g}", method, *recipe.terms])
-
-
-def _place(images: ImageSet, device: torch.device) -> ImageSet:
-    """On the device if the images take less than half of its free memory, else where they are."""
-    if device.type == "cuda" and images.images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
-        return images
-    return images.to(device)

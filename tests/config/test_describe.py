@@ -14,7 +14,14 @@ from gan_vkd.config.layers import (
     set_layer,
     with_layer,
 )
-from gan_vkd.config.registry import AUGMENTATIONS, DISCRIMINATORS, DISTILLATIONS, LOSSES, TERMS
+from gan_vkd.config.registry import (
+    AUGMENTATIONS,
+    DISCRIMINATORS,
+    DISTILLATIONS,
+    LOSSES,
+    METHODS,
+    TERMS,
+)
 from gan_vkd.errors import GanVkdError
 
 
@@ -173,9 +180,13 @@ distill: {projection: orthogonal, normalise: whiten, rank: null, distance: squar
 def test_methods_lists_everything_there_is_with_its_paper(gan_vkd):
     result = gan_vkd("methods")
     assert result.exit_code == 0
-    for registry in (DISCRIMINATORS, LOSSES, TERMS, DISTILLATIONS, AUGMENTATIONS):
+    lines = result.stdout.splitlines()
+    starts = [number for number, text in enumerate(lines) if not text.startswith(" ")]
+    for registry in (DISCRIMINATORS, LOSSES, TERMS, DISTILLATIONS, AUGMENTATIONS, METHODS):
+        (start,) = [n for n in starts if lines[n].startswith(f"{registry.kind} (")]
+        end = min((n for n in starts if n > start), default=len(lines))
         for name in registry:
-            (line,) = [text for text in result.stdout.splitlines() if text.split()[:1] == [name]]
+            (line,) = [text for text in lines[start + 1 : end] if text.split()[:1] == [name]]
             assert f"[{registry[name].paper}]" in line
 
 

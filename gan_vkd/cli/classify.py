@@ -1,0 +1,201 @@
+"""gan-vkd classify."""
+
+import math
+import os
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gan_vkd.cli.plumbing import (
+    Duration,
+    begin,
+    config_option,
+    data_root_option,
+    device_option,
+    quiet_option,
+    set_option,
+    skip_bad_option,
+    teacher_weights_option,
+)
+from gan_vkd.cli.train import absolute_paths, flag_layer
+from gan_vkd.config.layers import continued, file_layer, resolve, set_layer
+from gan_vkd.errors import GanVkdError
+from gan_vkd.terminal import printable
+
+FIELDS = {
+    "dataset": ("data", "dataset"),
+    "subset": ("data", "subset"),
+    "size": ("data", "image_size"),
+    "data_root": ("data", "data_root"),
+    "skip_bad": ("data", "skip_bad"),
+    "student": ("student", "name"),
+    "teacher": ("teacher", "spec"),
+    "teacher_size": ("teacher", "image_size"),
+    "teacher_weights": ("teacher", "weights"),
+    "method": ("distill", "method"),
+    "projection": ("distill", "projection"),
+    "normalise": ("distill", "normalise"),
+    "epochs": ("training", "epochs"),
+    "seed": ("training", "seed"),
+    "deterministic": ("training", "deterministic"),
+}
+
+
+@click.command()
+@click.option("--dataset", help="cifar100, cifar10, digits, or a folder, zip or tar of images.")
+@click.option("--subset", type=float, help="Share of the training images, 0 < F <= 1.")
+@click.option("--size", type=int, help="Pixels of a side: a multiple of 16, to 256.  [32]")
+@data_root_option
+@skip_bad_option
+@click.option("--student", help="vgg8, resnet8x4, mobilenetv2, ..., timm:NAME, efficientnet-lite0.")
+@click.option("--teacher", help="file:PATH of an earlier run, or see gan-vkd teacher list.")
+@click.option("--teacher-size", type=int, help="Pixels the teacher is fed.")
+@teacher_weights_option
+@click.option("--method", help="none, kd, fitnet, crd, vkd, ...: see gan-vkd methods.  [none]")
+@click.option(
+    "--pair",
+    metavar="TEACHER:STUDENT",
+    help="A pair of the benchmark, as resnet32x4:shufflenetv1; --teacher file:PATH is the first.",
+)
+@click.option("--projection", help="P of --method vkd: see the README.")
+@click.option("--normalise", help="Targets of --method vkd: see the README.")
+@config_option
+@set_option
+@click.option("--epochs", type=int, help="Passes over the training images.")
+@click.option("--seed", type=int, help="Of everything random.")
+@click.option("--deterministic", is_flag=True, help="The same bits every time, on a GPU too.")
+@click.option(
+    "--run-dir", type=click.Path(path_type=Path), help="Default: numbered, under runs/classify/."
+)
+@click.option("--resume", is_flag=True, help="Go on with --run-dir, or the newest run.")
+@click.option("--time-limit", type=Duration(), help="Stop and save after, say, 25m.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen and how long it would take.")
+@device_option
+@quiet_option
+def classify(
+    pair: str | None,
+    configs: tuple[Path, ...],
+    assignments: tuple[str, ...],
+    run_dir: Path | None,
+    resume: bool,
+    time_limit: float | None,
+    dry_run: bool,
+    device: str,
+    quiet: bool,
+    **flags: Any,
+) -> int:
+    """Train a classifier, from labels alone or taught by a frozen one.
+
+    Settings are laid over each other: --config, --set, then the other flags; the defaults are the
+    CRD benchmark's. --method none trains a teacher: RUN/network.safetensors serves as --teacher
+    file:PATH. The run's directory is printed on standard output, everything else on standard error.
+    """
+    began = time.monotonic()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise GanVkdError("gan-vkd classify trains in one process: start it without torchrun")
+    deadline = math.inf if time_limit is None else began + time_limit
+    if pair is not None:
+        _take_pair(pair, flags)
+    layers = [(f"--config {config}", file_layer(config)) for config in configs]
+    layers += [("--set", set_layer(assignments)), ("the flags", flag_layer(flags, FIELDS))]
+    layers = _of_one_method([(where, absolute_paths(layer)) for where, layer in layers])
+    picked, reporter = begin(device, quiet)
+
+    from gan_vkd.config.classification import ClassificationRecipe
+    from gan_vkd.device import compute_deterministically
+    from gan_vkd.engine.run_dir import newest_run
+    from gan_vkd.training.classify import CLASSIFIERS, run_classification
+
+    if resume:
+        if run_dir is None:
+            run_dir = newest_run(CLASSIFIERS)
+            reporter.say(f"The newest run: {run_dir}")
+        recipe = continued(run_dir, layers, ClassificationRecipe)
+    else:
+        recipe = resolve(layers, ClassificationRecipe)
+        if run_dir is not None and run_dir.exists():
+            raise GanVkdError(
+                f"--run-dir {run_dir}: exists: go on with --resume, or choose another name"
+            )
+    if recipe.training.deterministic:
+        compute_deterministically()
+    done = run_classification(
+        recipe,
+        device=picked,
+        wanted=run_dir,
+        resume=resume,
+        dry_run=dry_run,
+        deadline=deadline,
+        reporter=reporter,
+    )
+    if done.outcome is None:
+        return 0
+    click.echo(printable(str(done.run)))
+    if done.outcome.reason != "done":
+        why = "Time is up" if done.outcome.reason == "time" else "Interrupted"
+        reporter.say(
+            f"{why}: saved at iteration {done.outcome.iteration:,}. "
+            f"Go on with gan-vkd classify --resume --run-dir {shlex.quote(str(done.run))}"
+        )
+        return 128 + done.outcome.signal if done.outcome.signal else 0
+    for line in _summary(done.result, done.run):
+        reporter.say(line)
+    return 0
+
+
+def _summary(result: dict | None, run: Path) -> list[str]:
+    file = shlex.quote(str(run / "network.safetensors"))
+    if result is None:
+        return [f"Done: no held-out images. --teacher file:{file}"]
+    last, best = result["last"], result["best"]
+    return [
+        f"Last epoch     top-1 {last['top1']:.2%} of {result['held_out_images']:,} held-out images",
+        f"Best epoch     top-1 {best['top1']:.2%}, epoch {best['epoch']:g}, chosen on "
+        f"{best['selected_on']}",
+        f"Done: --teacher file:{file}",
+    ]
+
+
+def _take_pair(pair: str, flags: dict[str, Any]) -> None:
+    """The student of a pair, and a check that the teacher is the pair's."""
+    from gan_vkd.distill.classifiers import NETWORKS, read_classifier
+
+    teacher, colon, student = pair.partition(":")
+    for name in (teacher, student):
+        if not colon or name not in NETWORKS:
+            raise click.UsageError(f"--pair {pair}: write TEACHER:STUDENT of {', '.join(NETWORKS)}")
+    if flags["student"] not in (None, student):
+        raise click.UsageError(f"--pair {pair}: its student is {student}, not {flags['student']}")
+    flags["student"], spec = student, flags["teacher"]
+    if spec is None or not spec.startswith("file:"):
+        raise click.UsageError(
+            f"--pair {pair}: pass --teacher file:PATH of a trained {teacher} "
+            f"(gan-vkd classify --student {teacher} --method none trains one)"
+        )
+    found = read_classifier(Path(spec.removeprefix("file:")).expanduser()).shape.name
+    if found != teacher:
+        raise click.UsageError(f"--pair {pair}: {spec} holds {found}, not {teacher}")
+
+
+def _of_one_method(layers: list[tuple[str, dict]]) -> list[tuple[str, dict]]:
+    """Layers whose `distill` all name the method: the one that the last of them names.
+
+    So that its fields can be set by --set beside --method.
+    """
+
+    def distill(layer: dict) -> dict:
+        fields = layer.get("distill")
+        return fields if isinstance(fields, dict) else {}
+
+    named = [fields["method"] for _, layer in layers if "method" in (fields := distill(layer))]
+    if not named:
+        return layers
+    return [
+        (where, layer | {"distill": {"method": named[-1], **distill(layer)}})
+        if distill(layer)
+        else (where, layer)
+        for where, layer in layers
+    ]
