@@ -19,7 +19,10 @@ from gan_vkd.terminal import printable
 @click.option("--json", "json_file", help="Write the figures here too; - for standard output.")
 @click.option(
     "--extractor",
-    help="inception, bundled-2, -2b or -1, or a teacher's spec.  [inception if at hand]",
+    "extractors",
+    multiple=True,
+    help="inception, dinov2, clip, bundled-2, -2b or -1, or a teacher's spec; may be given several "
+    "times.  [inception if at hand]",
 )
 @click.option("--extractor-weights", type=click.Path(path_type=Path), help="Its file of weights.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the latents.")
@@ -33,7 +36,7 @@ from gan_vkd.terminal import printable
     "--compare",
     nargs=2,
     type=click.Path(path_type=Path),
-    help="Two results (JSON files, or runs) side by side; nothing is judged.",
+    help="Two results (JSON files, or runs) side by side; or two folders of runs over seeds.",
 )
 @click.option("--dataset", help="The run's own data, where they have moved.")
 @click.option(
@@ -52,7 +55,7 @@ def evaluate(
     num: int | None,
     nearest_k: int | None,
     json_file: str | None,
-    extractor: str | None,
+    extractors: tuple[str, ...],
     extractor_weights: Path | None,
     seed: int,
     checkpoint: str,
@@ -85,66 +88,82 @@ def evaluate(
 
     given = {"num": num, "nearest_k": nearest_k}
     given = {name: value for name, value in given.items() if value is not None}
-    loaded = load_extractor(extractor, extractor_weights, picked)
+    if extractor_weights and len(extractors) > 1:
+        raise click.UsageError("--extractor-weights is one extractor's: give one --extractor")
+    names = dict.fromkeys(extractors or (None,))
+    loaded = [load_extractor(name, extractor_weights, picked) for name in names]
     of_run = judged.is_run(target)
     _refuse(
         context,
         {"size"} if of_run else {"seed", "checkpoint", "dataset"},
         f"{target} is {'a run' if of_run else 'no run'}",
     )
-    if of_run:
-        case = judged.case_of_run(
-            target,
-            reference=reference,
-            overrides=given,
-            seed=seed,
-            checkpoint=checkpoint,
-            dataset=dataset,
-            data_root=data_root,
-            extractor=loaded,
-            device=picked,
+    results = []
+    for each in loaded:
+        if of_run:
+            case = judged.case_of_run(
+                target,
+                reference=reference,
+                overrides=given,
+                seed=seed,
+                checkpoint=checkpoint,
+                dataset=dataset,
+                data_root=data_root,
+                extractor=each,
+                device=picked,
+                reporter=reporter,
+            )
+        else:
+            case = judged.case_of_images(
+                target,
+                reference=reference,
+                settings=EvaluationSettings(**given),
+                size=size,
+                data_root=data_root,
+                reporter=reporter,
+            )
+        result = protocol.evaluate(
+            case.judged,
+            case.real,
+            origin=case.origin,
+            extractor=each,
+            nearest_k=case.nearest_k,
             reporter=reporter,
         )
-    else:
-        case = judged.case_of_images(
-            target,
-            reference=reference,
-            settings=EvaluationSettings(**given),
-            size=size,
-            data_root=data_root,
-            reporter=reporter,
-        )
-    result = protocol.evaluate(
-        case.judged,
-        case.real,
-        origin=case.origin,
-        extractor=loaded,
-        nearest_k=case.nearest_k,
-        reporter=reporter,
-    )
-    picture = nearest_picture(result["copies"], case.judged.images, case.real.training.images)
-    text = _as_text(result)
-    _show(metrics_table(result), sentences(result), text, json_file, quiet)
-    places = [judged.result_path(target, result)] if of_run else []
+        results.append(result)
+    said = dict.fromkeys(sentence for result in results for sentence in sentences(result))
+    text = _as_text(results[0] if len(results) == 1 else results)
+    _show(metrics_table(*results), list(said), text, json_file, quiet)
+    places = [
+        (judged.result_path(target, each), each, _as_text(each)) for each in results if of_run
+    ]
     if json_file not in (None, "-"):
-        places.append(Path(json_file))
-    for place in places:
+        places.append((Path(json_file), results[0], text))
+    for place, result, written in places:
+        copies = result["copies"]
+        picture = nearest_picture(copies, case.judged.images, case.real.training.images)
         with replacing(place.with_suffix(".nearest.png")) as temporary:
             picture.save(temporary, "PNG")
         with replacing(place) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(written)
         reporter.say(f"Written to {place}, with the nearest training images as .nearest.png")
 
 
 def _compare(first: Path, second: Path, json_file: str | None, quiet: bool) -> None:
     from gan_vkd.evaluation.compare import compare
-    from gan_vkd.evaluation.table import comparison_table
+    from gan_vkd.evaluation.compare_seeds import compare_seeds, holds_runs
+    from gan_vkd.evaluation.table import comparison_table, seeds_table
     from gan_vkd.paths import replacing
 
-    compared = compare(first, second)
+    of_seeds = [holds_runs(path) for path in (first, second)]
+    if any(of_seeds) and not all(of_seeds):
+        single = second if of_seeds[0] else first
+        raise click.UsageError(f"--compare: {single} is no folder of runs, the other one is")
+    compared = compare_seeds(first, second) if all(of_seeds) else compare(first, second)
     text = _as_text(compared)
-    said = [compared["warning"]] if compared["warning"] else []
-    _show(comparison_table(compared), said, text, json_file, quiet)
+    table = seeds_table(compared) if all(of_seeds) else comparison_table(compared)
+    said = [compared["warning"]] if compared.get("warning") else []
+    _show(table, said, text, json_file, quiet)
     if json_file not in (None, "-"):
         with replacing(Path(json_file)) as temporary:
             temporary.write_text(text)

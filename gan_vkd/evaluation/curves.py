@@ -3,6 +3,7 @@
 from gan_vkd.data.images import ImageSet
 from gan_vkd.data.subsets import balanced_draw
 from gan_vkd.evaluation.features import Extractor, extract, run_extractor
+from gan_vkd.evaluation.frechet import Gaussian
 from gan_vkd.evaluation.metrics import SEED, frechet_metric, neighbour_metrics, require_enough
 from gan_vkd.evaluation.neighbours import neighbourhoods
 from gan_vkd.gan.exported import ExportedGenerator
@@ -39,9 +40,10 @@ class Curve:
         self.num, self.nearest_k, self.extractor = num, nearest_k, extractor
         compared = min(num, len(reference))
         require_enough(compared, nearest_k)
-        self._reference = extract(extractor, reference.images, origin, reporter).features
+        real = extract(extractor, reference.images, origin, reporter).features
+        self._reference = Gaussian.of_features(real.numpy(), extractor.device)
         rows = balanced_draw(reference.labels, compared, SEED)
-        self._drawn = self._reference[rows].numpy()
+        self._drawn = real[rows].numpy()
         self.protocol: dict[str, str | int] = {
             "extractor": extractor.name,
             "count": num,
@@ -59,5 +61,6 @@ class Curve:
         found = neighbourhoods(
             self._drawn, drawn, self.nearest_k, device=self.extractor.device, reporter=QUIET
         )
-        metrics = {"fid": frechet_metric(features, self._reference), **neighbour_metrics(found)}
+        fid = frechet_metric(features, self._reference, self.extractor.device)
+        metrics = {"fid": fid, **neighbour_metrics(found)}
         return {name: metric.value for name, metric in metrics.items()}

@@ -15,10 +15,12 @@ from gan_vkd.evaluation.copies import Seen, copies_of_training
 from gan_vkd.evaluation.duplicates import duplicates
 from gan_vkd.evaluation.features import Extractor, Features, extract
 from gan_vkd.evaluation.findings import findings, untested
+from gan_vkd.evaluation.further import memorisation, of_samples
 from gan_vkd.evaluation.metrics import (
     INCEPTION_SPLITS,
     KID_SUBSET,
     SEED,
+    Metric,
     as_json,
     frechet_metric,
     inception_score,
@@ -28,13 +30,14 @@ from gan_vkd.evaluation.metrics import (
 )
 from gan_vkd.evaluation.neighbours import Neighbourhoods, neighbourhoods
 from gan_vkd.evaluation.prdc import expected_coverage
+from gan_vkd.evaluation.yardstick import kept_gaussian, kept_metrics
 from gan_vkd.progress import Reporter
 
 INTERVALS = (
     "95 %, of the sampling of images, not of the training seed; fid: influence function; kid: "
     "first-order term of the U-statistic; inception_score: spread of the splits; precision, "
     "recall, density, coverage, clipped_density, clipped_coverage: radii held fixed, none where a "
-    "share is within .02 of 0 or 1"
+    "share is within .02 of 0 or 1; mind: Kantorovich potential; vendi: influence on the entropy"
 )
 
 
@@ -104,7 +107,7 @@ def evaluate(
 
     Returns:
         What goes into the JSON file: `extractor`, `protocol`, `metrics`, `expected`, `held_out`,
-        `classes`, `copies`, `duplicates`, `findings`, `untested`.
+        `classes`, `copies`, `memorisation`, `duplicates`, `findings`, `untested`.
 
     Raises:
         GanVkdError: fewer than k + 2 images on a side, or features that are not finite.
@@ -120,23 +123,22 @@ def evaluate(
         mirrored = replace(side.images, images=side.images.images.flip(-1))
         return side.as_seen(), look_at(mirrored, f"mirrored {what}").as_seen()
 
-    def measure(side: _Side, what: str) -> tuple[dict, Neighbourhoods]:
-        return _measured(side, reference, nearest_k, what, extractor, reporter)
-
     # 1. The metrics, and the yardstick.
     reference, ours = look_at(real.reference, "reference images"), look_at(judged, "images")
-    metrics, found = measure(ours, "images")
+    metrics, found = _measured(ours, reference, nearest_k, "images", extractor, reporter)
+    metrics |= _further(ours, reference, extractor)
     yardstick, held_out = None, cut(real.held_out, len(judged))
     if held_out is not None and len(held_out) >= nearest_k + 2:
         side = look_at(held_out, "held-out images")
-        yardstick = {"count": len(held_out), "metrics": measure(side, "held-out images")[0]}
+        beside = _of_held_out(side, reference, nearest_k, extractor, reporter)
+        beside |= _further(side, reference, extractor)
+        yardstick = {"count": len(held_out), "metrics": as_json(beside)}
 
     # 2. Classes.
     labels = same_classes(judged, real.reference)
     drawn, judged_drawn = reference.draw(compared), ours.draw(compared)
     pool = Pool.of(
-        drawn.as_seen().features,
-        judged_drawn.as_seen().features,
+        *(each.as_seen().features for each in (drawn, judged_drawn)),
         max(NEAREST, nearest_k),
         SEED,
         device=extractor.device,
@@ -145,8 +147,7 @@ def evaluate(
     if len(real.reference.class_names) < 2:
         classes = []
     elif labels is None:
-        names = real.reference.class_names
-        classes = across_classes(found, pool, drawn.images.labels, names)
+        classes = across_classes(found, pool, drawn.images.labels, real.reference.class_names)
     else:
         classes = within_classes(
             ours.as_seen().features,
@@ -161,14 +162,11 @@ def evaluate(
 
     # 3. Copies.
     training = _within(real.training, reference) or look_at(real.training, "training images")
-    unseen = cut(real.unseen, len(judged))
-    copies = copies_of_training(
-        both_ways(ours, "images"),
-        training.as_seen(),
-        None if unseen is None else both_ways(look_at(unseen, "unseen images"), "unseen images"),
-        device=extractor.device,
-        reporter=reporter,
-    )
+    unseen = cut(real.unseen, len(judged)) or None
+    both, at = both_ways(ours, "images"), {"device": extractor.device, "reporter": reporter}
+    unseen_both = unseen and both_ways(look_at(unseen, "unseen images"), "unseen images")
+    copies = copies_of_training(both, training.as_seen(), unseen_both, **at)
+    memorised = memorisation(both, training.as_seen(), unseen_both and unseen_both[0], **at)
     result = {
         "extractor": extractor.name,
         "protocol": {
@@ -196,7 +194,7 @@ def evaluate(
                 **{name: version(name) for name in ("torch", "torch-fidelity")},
             },
         },
-        "metrics": metrics,
+        "metrics": as_json(metrics),
         "expected": {
             "of": "two samples of one distribution",
             "density": 1.0,
@@ -207,6 +205,7 @@ def evaluate(
         "held_out": yardstick,
         "classes": [asdict(figures) for figures in classes],
         "copies": copies,
+        "memorisation": memorised,
         "duplicates": duplicates(pool, judged_drawn.images.images, drawn.images.images),
     }
     return {**result, "findings": findings(result), "untested": untested(result)}
@@ -219,8 +218,11 @@ def figures(
     extractor: Extractor,
     nearest_k: int,
     reporter: Reporter,
+    held_out: bool = False,
 ) -> dict:
     """The metrics alone, as in `evaluate`'s result: no yardstick, no findings.
+
+    Those of held-out real images are kept.
 
     Raises:
         GanVkdError: as `evaluate`.
@@ -230,7 +232,22 @@ def figures(
         _Side(images, extract(extractor, images.images, what, reporter))
         for images, what in ((judged, "images"), (reference, "reference images"))
     )
-    return _measured(ours, theirs, nearest_k, "images", extractor, reporter)[0]
+    if held_out:
+        return as_json(_of_held_out(ours, theirs, nearest_k, extractor, reporter))
+    return as_json(_measured(ours, theirs, nearest_k, "images", extractor, reporter)[0])
+
+
+def _of_held_out(
+    side: _Side, reference: _Side, nearest_k: int, extractor: Extractor, reporter: Reporter
+) -> dict[str, Metric]:
+    """The metrics of held-out real images, which are computed once."""
+    return kept_metrics(
+        tuple((each.seen, each.images.labels) for each in (side, reference)),
+        (nearest_k, INCEPTION_SPLITS, KID_SUBSET, SEED),
+        extractor.device,
+        lambda: _measured(side, reference, nearest_k, "held-out images", extractor, reporter)[0],
+        reporter,
+    )
 
 
 def _measured(
@@ -240,7 +257,7 @@ def _measured(
     what: str,
     extractor: Extractor,
     reporter: Reporter,
-) -> tuple[dict, Neighbourhoods]:
+) -> tuple[dict[str, Metric], Neighbourhoods]:
     """The metrics of a side, and the neighbourhoods that they were counted in."""
     count = min(len(side.images), len(reference.images))
     reporter.say(f"Comparing {len(side.images):,} {what} with {len(reference.images):,} real ones")
@@ -252,13 +269,21 @@ def _measured(
         device=extractor.device,
         reporter=reporter,
     )
+    gaussian = kept_gaussian(theirs.features.numpy(), extractor.device, reporter)
     metrics = {
-        "fid": frechet_metric(ours.features, theirs.features),
+        "fid": frechet_metric(ours.features, gaussian, extractor.device),
         "inception_score": inception_score(ours),
-        "kid": kid_metric(ours.features, theirs.features),
+        "kid": kid_metric(ours.features, theirs.features, extractor.device),
         **neighbour_metrics(found),
     }
-    return as_json(metrics), found
+    return metrics, found
+
+
+def _further(side: _Side, reference: _Side, extractor: Extractor) -> dict[str, Metric]:
+    """MIND and Vendi, of as many images as neighbours are counted among."""
+    count = min(len(side.images), len(reference.images))
+    ours, theirs = (each.draw(count).seen.features for each in (side, reference))
+    return of_samples(ours, theirs, extractor.device)
 
 
 def cut(images: ImageSet | None, count: int) -> ImageSet | None:
