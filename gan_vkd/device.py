@@ -12,9 +12,13 @@ BF16_CAPABILITY = (8, 0)  # NVIDIA's Ampere; older cards only emulate bf16
 def pick_device(name: str) -> torch.device:
     """`auto` → the GPU that CUDA (or ROCm) knows, else the CPU; Apple's GPU only as `mps`.
 
+    Under torchrun each process takes a GPU of its own, by its number on the machine.
+
     Raises:
-        GanVkdError: a device that this machine lacks.
+        GanVkdError: a device that this machine lacks, or that processes can't share.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return _own_device(name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -22,8 +26,29 @@ def pick_device(name: str) -> torch.device:
         torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError):
         raise GanVkdError(
-            f"--device {name}: not on this machine: use --device auto, or --device cpu"
+            f"--device {name}: not available on this machine: use --device auto or --device cpu"
         ) from None
+    return device
+
+
+def _own_device(name: str) -> torch.device:
+    """Of a process that torchrun started beside others."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise GanVkdError(
+            f"--device {name}: each process of torchrun takes a GPU of its own: use --device auto, "
+            "cuda or cpu; CUDA_VISIBLE_DEVICES chooses among GPUs"
+        )
+    found = torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and not found):
+        return torch.device("cpu")
+    own, count = (int(os.environ.get(f"LOCAL_{key}", "0")) for key in ("RANK", "WORLD_SIZE"))
+    if max(own + 1, count) > found:
+        raise GanVkdError(
+            f"--device {name}: {count} processes on a machine with {found} GPUs: start torchrun "
+            f"with --nproc-per-node {max(1, found)}, or use --device cpu"
+        )
+    device = torch.device("cuda", own)
+    torch.cuda.set_device(device)
     return device
 
 

@@ -6,3 +6,7 @@ class GanVkdError(Exception):
 
     The commands print it without a traceback and exit with code 2.
     """
+
+
+class EndedElsewhere(GanVkdError):
+    """Another process of the same run has ended with an error, and says so itself."""

@@ -20,9 +20,39 @@ def test_auto_is_the_gpu_where_there_is_one(there, picked, monkeypatch):
 
 @pytest.mark.parametrize("name", ["nonsense", "cuda:99", "meta", "hpu", "xla", ""])
 def test_a_device_that_cannot_compute_is_one_clear_line(name):
-    with pytest.raises(GanVkdError, match=f"--device {name}: not on this machine"):
+    with pytest.raises(GanVkdError, match=f"--device {name}: not available on this machine"):
         pick_device(name)
     assert pick_device("cpu") == CPU
+
+
+def of_process(number: int, monkeypatch, gpus: int) -> list[int]:
+    """This is that one of two processes of torchrun; returns which GPUs it makes its own."""
+    taken = []
+    for name, value in (("WORLD_SIZE", 2), ("LOCAL_WORLD_SIZE", 2), ("LOCAL_RANK", number)):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: taken.append(device.index))
+    return taken
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_each_process_of_torchrun_takes_a_gpu_of_its_own(number, monkeypatch):
+    taken = of_process(number, monkeypatch, gpus=2)
+    assert pick_device("auto") == pick_device("cuda") == torch.device("cuda", number)
+    assert taken == [number, number]
+    assert pick_device("cpu") == CPU
+
+
+def test_processes_without_gpus_of_their_own(monkeypatch):
+    of_process(0, monkeypatch, gpus=0)
+    assert pick_device("auto") == CPU
+    of_process(0, monkeypatch, gpus=1)
+    for name in ("auto", "cuda"):  # both processes say so, not the second alone
+        with pytest.raises(GanVkdError, match="2 processes on a machine with 1 GPUs"):
+            pick_device(name)
+    for name in ("cuda:1", "mps"):
+        with pytest.raises(GanVkdError, match=f"--device {name}: each process of torchrun"):
+            pick_device(name)
 
 
 @pytest.mark.parametrize(

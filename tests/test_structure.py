@@ -9,7 +9,8 @@ PACKAGE = Path(gan_vkd.__file__).parent
 
 # Each may import what stands in the lines above its own, and itself.
 LEVELS = [
-    {"errors", "terminal", "randomness", "paths", "progress", "tensors", "cache", "device"},
+    {"errors", "terminal", "randomness", "paths", "progress", "tensors", "cache"},
+    {"device", "processes"},
     {"config", "data", "engine"},
     {"distill"},
     {"classification", "gan"},

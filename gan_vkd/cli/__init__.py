@@ -9,7 +9,7 @@ from gan_vkd import __version__
 from gan_vkd.cli.bench import bench
 from gan_vkd.cli.data import data
 from gan_vkd.cli.evaluate import evaluate
-from gan_vkd.cli.plumbing import OneLineGroup
+from gan_vkd.cli.plumbing import OneLineGroup, processes_started
 from gan_vkd.cli.recipe import methods, recipe
 from gan_vkd.cli.report import report
 from gan_vkd.cli.sample import sample
@@ -20,12 +20,16 @@ from gan_vkd.terminal import lasting
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gan-vkd")
-def cli() -> None:
-    """Train a BigGAN on few images with V_kD, sample from it, and measure it."""
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Train a BigGAN on few images with V_kD, draw samples from it, and evaluate them."""
+    command = context.invoked_subcommand
+    if command != "train" and processes_started() > 1:
+        raise click.UsageError(f"{command} runs in one process: start it without torchrun")
 
 
 def main() -> None:
-    """The console script. No command fails for what a terminal can't show, or nobody reads."""
+    """The console script; characters that a terminal lacks and closed pipes are tolerated."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):

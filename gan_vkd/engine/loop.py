@@ -1,19 +1,16 @@
 """The training loop: iterations, logs, pictures, checkpoints, and a good end; of any task."""
 
-import json
-import math
-import os
+import contextlib
 import signal
 import time
 from dataclasses import dataclass
 from types import FrameType
-from typing import Literal, TextIO
+from typing import Literal
 
-from gan_vkd.engine.events import EventFile
-from gan_vkd.engine.health import Health
+from gan_vkd import processes
+from gan_vkd.engine.book import Book
 from gan_vkd.engine.run_dir import RunDir
 from gan_vkd.engine.task import Task
-from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
 
 HANG_UP = getattr(signal, "SIGHUP", None)  # Windows has none
@@ -65,6 +62,8 @@ class Interruption:
 def train(task: Task, run: RunDir, *, start: int, deadline: float, reporter: Reporter) -> Outcome:
     """Train until the schedule's iterations are done, the time is up, or a signal comes.
 
+    Of several processes all iterate and end at the same iteration; process 0 keeps the book.
+
     Args:
         task: its state is that after `start` iterations.
         run: where everything goes; under its lock.
@@ -73,25 +72,19 @@ def train(task: Task, run: RunDir, *, start: int, deadline: float, reporter: Rep
         reporter: told how it goes.
 
     Raises:
-        GanVkdError: the numbers went wrong (see `Health`). The last checkpoint is from before that.
+        GanVkdError: the numbers went wrong (see `Health`), or processes differ. The last
+            checkpoint is from before that.
         OSError: the run can't be written; its checkpoints stay.
     """
-    schedule = task.schedule
-    log_lines, curve_lines = run.rewind(start)
-    health = Health(run, log_lines, task.limits, task.remedy)
-    ticks = _Ticker(task.images_per_iteration)
-    with (
-        Interruption() as interruption,
-        EventFile(run.path, start) as board,
-        run.log_path.open("a") as log,
-        run.curve_path.open("a") as points,
-        reporter.bar("Training", schedule.iterations, done=start) as bar,
-    ):
-        done = start
-        curve = _Curve(task, run, points, board, curve_lines)
-        curve.measure(start)  # where a signal came first
+    schedule, done = task.schedule, start
+    with contextlib.ExitStack() as held:
+        interruption = held.enter_context(Interruption())
+        book = Book(task, run, start, reporter)
+        processes.on_first(held.enter_context, book)
+        processes.on_first(book.measure, done)  # where a signal came first
         while done < schedule.iterations:
-            if interruption.signal or time.monotonic() >= deadline:
+            number, late = processes.greatest(interruption.signal, time.monotonic() >= deadline)
+            if number or late:
                 break
 
             # 1. One iteration.
@@ -99,113 +92,32 @@ def train(task: Task, run: RunDir, *, start: int, deadline: float, reporter: Rep
             checkpointing = (done + 1) % schedule.checkpoint_every == 0
             terms = task.iterate(done, measure=logging or checkpointing)
             done += 1
-            ticks.count()
-            health.check_finite(done, terms)
+            if processes.leading():
+                book.count()
+            if terms:
+                processes.on_first(book.check, done, terms)
 
             # 2. The log, term by term, with what the task measures beside training.
-            status = None
             if logging:
-                line = {"iteration": done, **terms, **task.probe(), **ticks.speed()}
-                health.check_line(line)
-                log.write(json.dumps(line) + "\n")
-                log.flush()
-                board.add(done, line)
-                status = _status(line, task.shown)
-            bar.advance(status=status)
+                processes.on_first(book.log, {"iteration": done, **terms, **task.probe()})
 
             # 3. Pictures, figures and checkpoints.
             if done % schedule.sample_every == 0:
-                _draw(task, run, done)
-            if not interruption.signal:
-                curve.measure(done)
+                processes.on_first(book.draw, done)
+            if schedule.eval_every and done % schedule.eval_every == 0:
+                processes.on_first(book.measure, done, interruption.signal)
             if checkpointing and done < schedule.iterations:
-                os.fsync(points.fileno())
-                os.fsync(log.fileno())
-                _save(task, run, done, health)
+                _save(task, book, done)
 
         # 4. Whatever ended it, all is saved.
-        os.fsync(points.fileno())
-        os.fsync(log.fileno())
-        _save(task, run, done, health)
+        _save(task, book, done)
         if done == schedule.iterations:
             return Outcome(done, "done")
-        if interruption.signal:
-            return Outcome(done, "signal", interruption.signal)
-        return Outcome(done, "time")
+        return Outcome(done, "signal", int(number)) if number else Outcome(done, "time")
 
 
-def _draw(task: Task, run: RunDir, iteration: int) -> None:
-    picture = task.picture(iteration)
-    if picture is not None:
-        run.samples.mkdir(exist_ok=True)
-        with replacing(run.samples / f"{iteration:08d}.png") as temporary:
-            picture.save(temporary, "PNG")
-
-
-def _save(task: Task, run: RunDir, iteration: int, health: Health) -> None:
+def _save(task: Task, book: Book, iteration: int) -> None:
     state = task.state_dict()
-    health.check_state(iteration, state)
-    run.checkpoints.save(iteration, state)
-    task.export(iteration, run.path / task.artefact)
-
-
-class _Curve:
-    """The task's figures every `eval_every` iterations, and the best state by its score.
-
-    Args:
-        task, run: as `train` has them.
-        points: the curve's file.
-        board: TensorBoard's.
-        lines: of the file, up to now.
-    """
-
-    def __init__(
-        self, task: Task, run: RunDir, points: TextIO, board: EventFile, lines: list[dict]
-    ):
-        self.task, self.run, self.points, self.board = task, run, points, board
-        self._lines = lines
-
-    def measure(self, iteration: int) -> None:
-        """Measure, where it is time and was not done yet; keep the state if it is the best."""
-        every = self.task.schedule.eval_every
-        measured = max((line["iteration"] for line in self._lines), default=0)
-        if not every or iteration % every or iteration <= measured:
-            return
-        point = self.task.point(iteration)
-        line = {"iteration": iteration, **point.protocol, **point.figures}
-        self.points.write(json.dumps(line) + "\n")
-        self.points.flush()
-        figures = {f"{name}[{point.source}]": value for name, value in point.figures.items()}
-        self.board.add(iteration, figures)
-        if point.score is not None:
-            comparable = [
-                before for before in self._lines if point.protocol.items() <= before.items()
-            ]
-            known = [before.get(point.score) for before in comparable]
-            best = min((value for value in known if isinstance(value, float)), default=math.inf)
-            if line[point.score] < best:
-                point.keep(self.run.best_path)
-        self._lines.append(line)
-
-
-class _Ticker:
-    """Counts iterations between two log lines and turns them into images a second."""
-
-    def __init__(self, images_per_iteration: int):
-        self._images, self._iterations = images_per_iteration, 0
-        self._start = self._last = time.monotonic()
-
-    def count(self) -> None:
-        self._iterations += 1
-
-    def speed(self) -> dict[str, float]:
-        """Real images a second since the last call, and seconds since the start."""
-        now = time.monotonic()
-        rate = self._iterations * self._images / max(now - self._last, 1e-9)
-        self._iterations, self._last = 0, now
-        return {"images_per_second": round(rate, 1), "seconds": round(now - self._start, 1)}
-
-
-def _status(line: dict[str, float], shown: dict[str, str]) -> str:
-    named = {**shown, "images_per_second": "img/s"}
-    return "  ".join(f"{text} {line[name]:.3g}" for name, text in named.items() if name in line)
+    what = f"its state after iteration {iteration}"
+    processes.require_same(what, processes.digest, state)
+    processes.on_first(book.save, iteration, state)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from gan_vkd import processes
+
 
 class Player:
     """Modules whose parameters one Adam trains.
@@ -23,15 +25,18 @@ class Player:
         self.optimiser = torch.optim.Adam(parameters, lr, betas, fused=True, capturable=on_gpu)
 
     def descend(self, loss: torch.Tensor) -> None:
-        """One step down the gradient of `loss`, which is left in the parameters' `.grad`."""
+        """One step down the gradient of `loss`, which is left in the parameters' `.grad`.
+
+        In several processes the gradient is the mean of theirs.
+        """
         self.optimiser.zero_grad()
         loss.backward()
+        processes.average_(self._gradients())
         self.optimiser.step()
 
     def gradient_norm(self) -> torch.Tensor:
         """The norm of the last gradient, over all parameters; a scalar."""
-        gradients = [p.grad for p in self._parameters() if p.grad is not None]
-        return torch.nn.utils.get_total_norm(gradients)
+        return torch.nn.utils.get_total_norm(self._gradients())
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Parts and the optimiser's moments, as flat named tensors."""
@@ -45,7 +50,7 @@ class Player:
         return state
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore what `state_dict` gave; the next step has the same bits.
+        """Restore the result of `state_dict`; the next step has the same bits.
 
         Moments take the memory layout of their parameters, as a fresh optimiser gives it to them:
         fused and foreach steps go by memory.
@@ -65,6 +70,9 @@ class Player:
             moments.setdefault(int(index), {})[name] = tensor
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+
+    def _gradients(self) -> list[torch.Tensor]:
+        return [p.grad for p in self._parameters() if p.grad is not None]
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for group in self.optimiser.param_groups for p in group["params"]]

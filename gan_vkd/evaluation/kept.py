@@ -44,13 +44,13 @@ def kept(
                 return found
         except UNREADABLE:
             pass
-        reporter.say(f"The cache {entry} is damaged: computing it again")
+        reporter.say(f"The {folder} cache {entry} is damaged; it is computed again")
     found = compute()
     try:
         write_tensors(entry, found, {})
         prune(entry.parent, keep=entry)
     except OSError as error:
-        reporter.say(f"The cache {entry.parent} can't be written ({error})")
+        reporter.say(f"The {folder} cache {entry.parent} cannot be written ({error})")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The nine figures, from features."""
+"""The nine metrics, from features."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -28,7 +28,7 @@ SATURATED = 0.02  # so near 0 or 1 a share's standard error says nothing
 
 @dataclass(frozen=True)
 class Metric:
-    """A value and its 95 % interval; None for what is not known.
+    """A value and its 95 % interval; None if unknown.
 
     The interval covers the sampling of images, not the training seed.
     """

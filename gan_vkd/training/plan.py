@@ -1,4 +1,4 @@
-"""What a run is about to do, in lines for people, and how long it will take."""
+"""The plan that is printed before training, and the time that it takes."""
 
 import math
 import time
@@ -6,14 +6,16 @@ from pathlib import Path
 
 import torch
 
+from gan_vkd import processes
 from gan_vkd.engine.replay import CALLS_BEFORE
+from gan_vkd.gan.sampling import MOST_ROWS
 from gan_vkd.gan.task import GanTask
 
 DAY = 86_400  # seconds
 
 
 def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
-    """What is about to happen, in lines for people; `run` None for a new numbered folder."""
+    """The plan in lines; `run` is None for a new numbered folder."""
     recipe, data = task.recipe, task.data
     counts, size = data.train.counts, recipe.data.image_size
     fewest, most = int(counts.min()), int(counts.max())
@@ -23,13 +25,14 @@ def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
     kept = "" if validation is None else f", {len(validation):,} more to choose a checkpoint by"
     held_out = "" if data.held_out is None else f"{len(data.held_out):,} images, "
     schedule = recipe.training
+    shared = f" over {processes.size()} processes" if processes.size() > 1 else ""
     lines = [
         f"Data           {recipe.data.dataset}, subset {recipe.data.subset:g}: "
         f"{len(data.train):,} images, {len(counts)} classes, {a_class} a class, "
         f"{size}x{size}{grey}{kept}",
         f"Held out       {held_out}{data.held_out_origin}",
         f"Generator      {_millions(task.generator)} parameters",
-        f"Discriminator  {_millions(task.discriminator)} parameters, "
+        f"Discriminator  {_millions(task.discriminator)} parameters{task.discriminator.summary}, "
         f"augmentation {recipe.data.augment}, flips {'on' if recipe.data.flip else 'off'}",
     ]
     if task.view is None:
@@ -42,10 +45,15 @@ def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
         )
     terms = [f" + {term.summary()}" for term in task.terms.values()]
     lines.append(f"Loss           {recipe.gan.loss}{''.join(terms)}")
+    if recipe.data.balance == "classes":
+        lines.append("Balance        every class is drawn equally often")
+    if len(counts) > MOST_ROWS:
+        lines.append(f"Pictures       {MOST_ROWS} of {len(counts):,} classes, drawn at random")
     return [
         *lines,
         f"Schedule       iterations {start:,} to {schedule.iterations:,}, each {schedule.d_steps} "
-        f"steps of D and one of G, batch {schedule.batch_size}, {schedule.precision}, "
+        f"steps of D and one of G, batch {schedule.batch_size}{shared}, "
+        f"{schedule.precision}, "
         f"on {task.device}",
         f"Results        {run or 'a new numbered folder under runs/'}",
     ]
@@ -58,7 +66,8 @@ def _millions(network: torch.nn.Module) -> str:
 def time_needed(copies: GanTask, start: int) -> str:
     """Time iterations on throw-away copies, once the teacher's features they need are known."""
     replayed = copies.replay.enabled
-    count = 1 if _seconds(copies, 1) > 5 else 8 if replayed else 4
+    (first,) = processes.greatest(_seconds(copies, 1))
+    count = 1 if first > 5 else 8 if replayed else 4
     for _ in range(CALLS_BEFORE + 1 if replayed else 1):
         _seconds(copies, count)
     seconds = _seconds(copies, count) / count

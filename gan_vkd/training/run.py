@@ -1,4 +1,4 @@
-"""From a recipe to a trained run: load, say what is about to happen, train."""
+"""From a recipe to a trained run: load, print the plan, train."""
 
 import contextlib
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from gan_vkd import processes
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.layers import dump
 from gan_vkd.data.images import Dataset, ImageSet
@@ -59,7 +60,7 @@ def run_training(
     deadline: float,
     reporter: Reporter,
 ) -> Result:
-    """Load all a recipe needs, say what is about to happen, and train.
+    """Load everything that a recipe needs, print the plan, and train.
 
     The run's directory appears once everything has loaded.
 
@@ -78,52 +79,61 @@ def run_training(
     with contextlib.ExitStack() as held:
         held.enter_context(device_explained(recipe.training.batch_size))
         if resume and not dry_run:
-            held.enter_context(RunDir(wanted).lock())
+            processes.on_first(held.enter_context, RunDir(wanted).lock())
         # 1. Everything that can fail, before anything is written.
-        checkpoint = began = initial = None
-        if resume:
-            _refuse_moved(recipe, wanted)
-            checkpoint = _newest_checkpoint(RunDir(wanted), recipe.training.iterations, reporter)
-            began = _began_on(wanted, reporter)
-        if checkpoint is None and recipe.training.init is not None:
-            initial = read_initial(Path(recipe.training.init))
-        settings, weights = recipe.data, recipe.teacher.weights
-        teacher = load_teacher(
-            recipe.teacher.spec,
-            recipe.teacher.image_size,
-            None if weights is None else Path(weights),
-        )
-        dataset = load_dataset(
-            settings.dataset,
-            image_size=settings.image_size,
-            data_root=None if settings.data_root is None else Path(settings.data_root),
-            skip_bad=settings.skip_bad,
-            channels=settings.channels,
-            reporter=reporter,
-        )
-        if began is not None:
-            dataset = in_order_of(dataset, began.class_names)
-        recipe = _settled(recipe, dataset, device)
-        seed = recipe.training.seed
-        data = split_training(
-            dataset, settings.subset, settings.subset_draw, seed, settings.validation
-        )
-        skipped = dataset.skipped
-        del dataset  # what the split left out is not kept in memory
-        if began is not None:
-            require_same(f"--resume: {settings.dataset}", began, data.train)
-        record = began if began is not None and began.sha256 else record_of(data.train)
-        judge = None if dry_run else make_judge(recipe, data, device, reporter)
-        data = replace(data, train=_place(data.train, device))
-        view = None
-        if teacher is not None:
-            precision = recipe.teacher.precision
-            view = TeacherView(teacher.to(device), data.train, device, precision)
+        with processes.failing_together():
+            checkpoint = began = initial = None
+            if resume:
+                _refuse_moved(recipe, wanted)
+                checkpoint = _newest_checkpoint(
+                    RunDir(wanted), recipe.training.iterations, reporter
+                )
+                began = _began_on(wanted, reporter)
+            if checkpoint is None and recipe.training.init is not None:
+                initial = read_initial(Path(recipe.training.init))
+            settings, weights = recipe.data, recipe.teacher.weights
+            teacher = processes.in_turns(
+                load_teacher,
+                recipe.teacher.spec,
+                recipe.teacher.image_size,
+                None if weights is None else Path(weights),
+            )
+            dataset = processes.in_turns(
+                load_dataset,
+                settings.dataset,
+                image_size=settings.image_size,
+                data_root=None if settings.data_root is None else Path(settings.data_root),
+                skip_bad=settings.skip_bad,
+                channels=settings.channels,
+                reporter=reporter,
+            )
+            if began is not None:
+                dataset = in_order_of(dataset, began.class_names)
+            recipe = _settled(recipe, dataset, device)
+            seed = recipe.training.seed
+            data = split_training(
+                dataset, settings.subset, settings.subset_draw, seed, settings.validation
+            )
+            skipped = dataset.skipped
+            del dataset  # what the split left out is not kept in memory
+            if began is not None:
+                require_same(f"--resume: {settings.dataset}", began, data.train)
+            record = began if began is not None and began.sha256 else record_of(data.train)
+            judge = None
+            if not dry_run:
+                judge = processes.in_turns(make_judge, recipe, data, device, reporter)
+            data = replace(data, train=_place(data.train, device))
+            view = None
+            if teacher is not None:
+                precision = recipe.teacher.precision
+                view = TeacherView(teacher.to(device), data.train, device, precision)
+            task = GanTask(recipe, data, view, device, judge=judge)
+            started = None if initial is None else start_from(task, initial)
+            start = 0 if checkpoint is None else checkpoint[0]
+        alike = repr((dump(recipe), record, start))
+        processes.require_same("settings, images or checkpoint", str, alike)
 
         # 2. What is about to happen, and how long it will take.
-        task = GanTask(recipe, data, view, device, judge=judge)
-        started = None if initial is None else start_from(task, initial)
-        start = 0 if checkpoint is None else checkpoint[0]
         for line in plan(task, start, wanted):
             reporter.say(line)
         if started is not None:
@@ -134,27 +144,43 @@ def run_training(
 
         # 3. The state: a checkpoint's, or a new one.
         if checkpoint is not None:
-            _restore(task, checkpoint[1], wanted)
-            reporter.say(f"Going on from iteration {start:,}")
+            with processes.failing_together():
+                _restore(task, checkpoint[1], wanted)
+            reporter.say(f"Continuing from iteration {start:,}")
         else:
             if resume:
                 reporter.say("No checkpoint yet: starting at iteration 0")
             task.prepare(reporter)
 
         # 4. Train.
-        name = run_name(recipe)
-        run = RunDir(wanted if resume else create_run_dir(name, dump(recipe), wanted))
+        path = wanted
         if not resume:
-            held.enter_context(run.lock())
+            made = processes.on_first(create_run_dir, run_name(recipe), dump(recipe), wanted)
+            path = processes.told(made)
+        run = RunDir(path)
+        if not resume:
+            processes.on_first(held.enter_context, run.lock())
         reporter.say(f"Results go to {run.path}")
         with writing_explained(run):  # all that is read was read before
-            if resume:
-                write_config(run.path, dump(recipe))  # the iterations may be others
-            write_record(run.path, record)
-            if skipped:
-                _list_skipped(run.path, skipped, reporter)
+            processes.on_first(_write_down, run.path, recipe, record, skipped, resume, reporter)
             outcome = train(task, run, start=start, deadline=deadline, reporter=reporter)
         return Result(run.path, outcome)
+
+
+def _write_down(
+    run: Path,
+    recipe: Recipe,
+    record: Record,
+    skipped: tuple[str, ...],
+    resume: bool,
+    reporter: Reporter,
+) -> None:
+    """What is known of a run before it trains."""
+    if resume:
+        write_config(run, dump(recipe))  # the iterations may be others
+    write_record(run, record)
+    if skipped:
+        _list_skipped(run, skipped, reporter)
 
 
 def _refuse_moved(recipe: Recipe, run: Path) -> None:
@@ -166,18 +192,18 @@ def _refuse_moved(recipe: Recipe, run: Path) -> None:
     ):
         if place is not None and Path(place).is_absolute() and not Path(place).exists():
             raise GanVkdError(
-                f"--resume: {place} is gone: put it back, or write its new place into "
+                f"--resume: {place} is missing: put it back, or write its new place into "
                 f"{run}/config.yaml ({field})"
             )
 
 
 def _began_on(run: Path, reporter: Reporter) -> Record | None:
-    """What a run was begun on; of runs of earlier versions only the names and counts are known."""
+    """The record of a run's training images; earlier versions have class names and counts only."""
     if (record := read_record(run)) is not None:
         return record
     reporter.say(
-        f"Of an earlier version, or without its {RECORD_NAME}: that its training images are the "
-        "same is taken on trust"
+        f"This run is of an earlier version, or lacks its {RECORD_NAME}: whether the training "
+        "images are the same cannot be checked"
     )
     if not (run / GENERATOR_NAME).is_file():
         return None
@@ -188,7 +214,7 @@ def _began_on(run: Path, reporter: Reporter) -> Record | None:
 def _list_skipped(run: Path, skipped: tuple[str, ...], reporter: Reporter) -> None:
     with replacing(run / SKIPPED_NAME) as temporary:
         temporary.write_text("".join(f"{printable(line)}\n" for line in skipped), encoding="utf-8")
-    reporter.say(f"The {len(skipped):,} files that were left out are listed in {SKIPPED_NAME}")
+    reporter.say(f"{len(skipped):,} skipped files are listed in {SKIPPED_NAME}")
 
 
 def _newest_checkpoint(
@@ -199,7 +225,9 @@ def _newest_checkpoint(
         return None
     iteration, state, damaged = found
     if iteration > iterations:
-        raise GanVkdError(f"--iterations {iterations}: {run.path} has {iteration} behind it")
+        raise GanVkdError(
+            f"--iterations {iterations}: {run.path} is at iteration {iteration} already"
+        )
     for line in damaged:
         reporter.say(f"{line}: going back to iteration {iteration:,}")
     return iteration, state
@@ -229,7 +257,7 @@ def _settled(recipe: Recipe, dataset: Dataset, device: torch.device) -> Recipe:
 
 
 def run_name(recipe: Recipe) -> str:
-    """What follows the number in the name of a run's directory."""
+    """The name of a run directory, without its number."""
     dataset = re.sub(r"[^\w.-]+", "-", Path(recipe.data.dataset).stem) or "images"
     method = "biggan" if recipe.teacher.spec == "none" else recipe.distill.method
     return "-".join([dataset, f"{recipe.data.subset:g}", method, *recipe.terms])

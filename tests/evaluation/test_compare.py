@@ -71,7 +71,7 @@ def test_what_intervals_assume_is_said(gan_vkd, written):
         assert ("samples taken as independent" in found["intervals"]) != paired, protocol
         assert (found["warning"] is not None) == warned, protocol
         out = " ".join(gan_vkd("eval", "--compare", one, other).stdout.split())
-        assert ("judge one of them anew, with --seed 1" in out) == warned, protocol
+        assert ("Evaluate one of them again with --seed 1" in out) == warned, protocol
 
 
 def generator(seed: int) -> list[np.ndarray]:
@@ -121,7 +121,7 @@ def test_two_protocols_are_refused(refused, written):
     one = written("a.json", result(5.0, 0.3))
     for key, value in (("nearest_k", 3), ("judged_count", 100), ("reference_sha256", "0")):
         other = written("b.json", result(5.0, 0.3, **{key: value}))
-        assert f"two protocols: {key}" in refused("eval", "--compare", one, other)
+        assert f"different protocols: {key}" in refused("eval", "--compare", one, other)
     inception = written("c.json", {**result(5.0, 0.3), "extractor": "inception"})
     assert "extractor is 'bundled-1'" in refused("eval", "--compare", one, inception)
 
@@ -134,7 +134,7 @@ def test_what_is_no_result(refused, written, tmp_path):
         )
     assert "not a result" in refused("eval", "--compare", one, tmp_path / "nothing.json")
     (tmp_path / "run").mkdir()
-    assert "not judged yet" in refused("eval", "--compare", one, tmp_path / "run")
+    assert "not evaluated yet" in refused("eval", "--compare", one, tmp_path / "run")
     assert "drop --num" in refused("eval", "--compare", one, one, "--num", 10)
 
 

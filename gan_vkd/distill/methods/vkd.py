@@ -1,4 +1,4 @@
-"""The V_kD loss: what a student's features miss of a frozen teacher's, through a projection."""
+"""The V_kD loss: the distance of projected student features from a frozen teacher's."""
 
 from typing import Literal, TypeVar
 
@@ -8,8 +8,8 @@ from torch import nn
 
 from gan_vkd.distill.full_precision import at_least_float32
 from gan_vkd.distill.normalise import NORMALISATIONS, Centre, Whiten, WhitenDataset
-from gan_vkd.distill.processes import global_mean, global_rows
 from gan_vkd.distill.projections import PROJECTIONS, SvdProjection
+from gan_vkd.distill.whole_batch import global_mean, global_rows
 
 T = TypeVar("T")
 
@@ -26,16 +26,17 @@ class VkDLoss(nn.Module):
         value = loss(h, z)                   # h [B, ds], z [B, dt] → scalar
         optimiser = Adam([*model.parameters(), *loss.parameters()])
 
-    It computes in float32 (float64 for features and a loss in float64) under autocast too, and
-    `.bfloat16()` or `.half()` of a model that holds it leaves it as it is.
+    Computation is in float32, under autocast too (in float64 for features and a loss in float64).
+    `.bfloat16()` or `.half()` of a model that contains the loss does not change its parameters.
 
-    The projection is thrown away after training. In several processes of equal batches the
-    batch is that of all of them, and the value the mean over the process's own images: under
-    DistributedDataParallel the gradients are those of one process with the whole batch.
+    The projection is not needed after training. In several processes with batches of equal size,
+    targets are whitened over the batches of all processes, and the value is the mean over the
+    process's own images: under DistributedDataParallel the gradients equal those of one process
+    with the whole batch.
 
     Args:
-        student_dim: ds.
-        teacher_dim: dt.
+        student_dim: ds, the dimension of the student's features.
+        teacher_dim: dt, the dimension of the teacher's features.
         projection: `orthogonal`, `orthogonal-frozen`, the paper's `orthogonal-exp`, `linear`, `svd`
             (with normalise="none" and squared distance: both sides are centred, and h is compared
             with the leading singular coordinates of z), or `identity` for ds = dt.
@@ -43,6 +44,7 @@ class VkDLoss(nn.Module):
             `WhitenDataset`, whose rank then takes the place of dt.
         distance: `squared`, or `smooth-l1`.
         ridge: of `whiten`, a share of the mean eigenvalue (see `Whiten`).
+        across_processes: whether the batch is that of all processes, or the one that is passed.
 
     Raises:
         ValueError: unknown names; `whiten-dataset` as a bare string, which has no statistics;
@@ -60,6 +62,7 @@ class VkDLoss(nn.Module):
         | WhitenDataset = "whiten",
         distance: Literal["squared", "smooth-l1"] = "squared",
         ridge: float = 0.0,
+        across_processes: bool = True,
     ):
         super().__init__()
         if normalise == "whiten-dataset":
@@ -86,6 +89,7 @@ class VkDLoss(nn.Module):
         self.projection = _named(PROJECTIONS, "projection", projection)(student_dim, target_dim)
         self.distance = _named(DISTANCES, "distance", distance)
         self.student_dim, self.teacher_dim = student_dim, teacher_dim
+        self.across_processes = across_processes
         self.scale = min(student_dim, target_dim)
 
     def targets(self, teacher_features: torch.Tensor) -> torch.Tensor:
@@ -96,7 +100,9 @@ class VkDLoss(nn.Module):
         """
         _check_shape("teacher", teacher_features, self.teacher_dim)
         with torch.no_grad():
-            features, own = global_rows(at_least_float32(teacher_features))
+            features, own = at_least_float32(teacher_features), slice(None)
+            if self.across_processes:
+                features, own = global_rows(features)
             targets = self.normalise(features)
             if isinstance(self.projection, SvdProjection):
                 targets = self.projection.fit(targets)
@@ -107,7 +113,7 @@ class VkDLoss(nn.Module):
         _check_shape("student", student_features, self.student_dim)
         h = at_least_float32(student_features)
         if self.normalise.centred:
-            h = h - global_mean(h)
+            h = h - (global_mean(h) if self.across_processes else h.mean(dim=0))
         return self.projection(h)
 
     def forward(

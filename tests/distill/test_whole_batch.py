@@ -1,14 +1,11 @@
 """Two processes with half the batch each, against one with the whole batch."""
 
-import socket
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+from several import several
 from torch.nn.parallel import DistributedDataParallel
 
-from gan_vkd import VkDLoss
+from gan_vkd import VkDLoss, processes
 
 SETTINGS = {
     "whiten": {},
@@ -40,20 +37,15 @@ def train(model: torch.nn.Module, rows: slice) -> dict[str, torch.Tensor]:
     return {name.removeprefix("module."): t.clone() for name, t in model.state_dict().items()}
 
 
-def worker(rank: int, port: int, options: dict, out: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def work(options: dict, out: str) -> None:
+    rank = processes.rank()
     ended = train(DistributedDataParallel(Student(options)), slice(4 * rank, 4 * rank + 4))
     torch.save(ended, f"{out}/{rank}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_two_processes_train_like_one(name, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(worker, (port, SETTINGS[name], str(tmp_path)), nprocs=2)
+    several(2, work, SETTINGS[name], str(tmp_path))
     expected = train(Student(SETTINGS[name]), slice(None))
     for rank in (0, 1):
         ended = torch.load(tmp_path / f"{rank}.pt", weights_only=True)

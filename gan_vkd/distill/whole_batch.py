@@ -3,27 +3,22 @@
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
-
-def _alone() -> bool:
-    return not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1)
+from gan_vkd import processes
 
 
 def global_rows(rows: torch.Tensor) -> tuple[torch.Tensor, slice]:
     """[B, d] → the rows of all processes [B·world, d], without gradient, and where ours are."""
-    if _alone():
+    if processes.size() == 1:
         return rows, slice(None)
-    parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, rows.detach().contiguous())
-    start = dist.get_rank() * len(rows)
-    return torch.cat(parts), slice(start, start + len(rows))
+    start = processes.rank() * len(rows)
+    return torch.cat(processes.gathered(rows.detach())), slice(start, start + len(rows))
 
 
 def global_mean(rows: torch.Tensor) -> torch.Tensor:
     """[B, d] → the mean [d] over the rows of all processes, with gradients to all of them."""
     mean = rows.mean(dim=0)
-    return mean if _alone() else _SumOfAll.apply(mean) / dist.get_world_size()
+    return mean if processes.size() == 1 else _SumOfAll.apply(mean) / processes.size()
 
 
 class _SumOfAll(torch.autograd.Function):
@@ -31,14 +26,8 @@ class _SumOfAll(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, term: torch.Tensor) -> torch.Tensor:
-        return _all_reduced(term)
+        return processes.summed(term)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        return _all_reduced(gradient)
-
-
-def _all_reduced(tensor: torch.Tensor) -> torch.Tensor:
-    total = tensor.clone(memory_format=torch.contiguous_format)
-    dist.all_reduce(total)
-    return total
+        return processes.summed(gradient)

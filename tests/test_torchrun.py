@@ -1,0 +1,129 @@
+"""gan-vkd train under PyTorch's own launcher: two processes, deaths, other numbers of them."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_vkd.tensors import read_tensors
+
+BASE = ["train", "--preset", "tiny", "--subset", "0.2", "--set", "training.batch_size=12"]
+BASE += ["--set", "training.log_every=1", "--set", "training.precision=fp32"]
+BASE += ["--set", "training.eval_every=0"]
+SLOWLY = ["--set", "training.g_lr=1e-4", "--set", "training.d_lr=1e-4"]
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def started(count: int, *arguments: object) -> subprocess.Popen:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [*launcher, "--nproc-per-node", str(count), "-m", "gan_vkd", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def ended(process: subprocess.Popen) -> tuple[int, str, list[str]]:
+    """Its exit code, what it prints, and the lines of errors; torchrun's own report left out."""
+    out, err = process.communicate(timeout=3600)
+    return process.returncode, out, [line for line in err.splitlines() if line.startswith("Error")]
+
+
+def weights(run: Path, iteration: int) -> dict[str, torch.Tensor]:
+    return read_tensors(run / "checkpoints" / f"{iteration:08d}" / "state.safetensors")[0]
+
+
+def difference(one: dict, other: dict) -> float:
+    """Relative, over the weights and buffers of D, G, the average and the terms."""
+    assert one.keys() == other.keys()
+    names = [name for name in one if ".adam." not in name]
+    missed = sum((one[name].double() - other[name]).square().sum() for name in names)
+    return (missed / sum(other[name].double().square().sum() for name in names)).sqrt().item()
+
+
+def iterations_of(run: Path) -> list[int]:
+    if not (run / "log.jsonl").exists():
+        return []
+    lines = (run / "log.jsonl").read_text().splitlines()
+    return [json.loads(line)["iteration"] for line in lines]
+
+
+def test_two_processes_of_torchrun_train_like_one(gan_vkd, tmp_path):
+    flags = [*BASE, *SLOWLY, "--teacher", "none", "--with", "lecam:start=2", "--iterations", 6]
+    two, one = tmp_path / "two", tmp_path / "one"
+    assert ended(started(2, *flags, "--run-dir", two)) == (0, f"{two}\n", [])
+    for name in ("config.yaml", "generator.safetensors", "data.json"):
+        assert (two / name).is_file()
+    assert gan_vkd(*flags, "--run-dir", one, "--quiet").exit_code == 0
+    assert iterations_of(two) == iterations_of(one) == list(range(1, 7))
+    assert difference(weights(two, 6), weights(one, 6)) < 1e-3
+
+
+@pytest.mark.parametrize("command", ["sample", "eval", "report", "bench"])
+def test_commands_for_one_process_say_so_once(command, gan_vkd, refused, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("RANK", "0")
+    assert f"{command} runs in one process: start it without torchrun" in refused(command, "x")
+    monkeypatch.setenv("RANK", "2")
+    result = gan_vkd(command, "x")
+    assert (result.exit_code, result.output) == (2, "")
+
+
+def workers(process: subprocess.Popen) -> list[int]:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(pid) for pid in children.read_text().split()]
+
+
+def wait_for(run: Path, iteration: int, process: subprocess.Popen) -> None:
+    while max(iterations_of(run), default=0) < iteration:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_signal_to_torchrun_saves_and_a_death_ends_all_with_a_line(tmp_path):
+    run = tmp_path / "run"
+    flags = [*BASE, "--teacher", "none", "--iterations", 100_000, "--run-dir", run]
+    process = started(2, *flags)
+    wait_for(run, 2, process)
+    process.terminate()
+    _, _, errors = ended(process)
+    assert errors == []
+    assert (run / "checkpoints" / f"{iterations_of(run)[-1]:08d}").is_dir()
+
+    process = started(2, "train", "--resume", "--run-dir", run)
+    wait_for(run, iterations_of(run)[-1] + 2, process)
+    os.kill(workers(process)[1], signal.SIGKILL)
+    code, _, errors = ended(process)
+    assert code != 0
+    (line,) = errors
+    assert "another of the 2 processes is lost (it has ended)" in line
+    assert f"continue with gan-vkd train --resume --run-dir {run}" in line
+
+
+@pytest.mark.slow
+def test_ten_random_deaths_and_other_numbers_of_processes(gan_vkd, tmp_path):
+    """Each death ends 1, 2 or 3 processes; as many others go on."""
+    total, deaths, draw = 44, 10, random.Random(0)
+    flags = [*BASE, *SLOWLY, "--set", "training.checkpoint_every=2", "--iterations", total]
+    flags += ["--set", "distill.weight=null", "--set", "distill.ratio=0.5", "--with", "lecam"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert gan_vkd(*flags, "--quiet", "--run-dir", whole).exit_code == 0
+    process = started(2, *flags, "--run-dir", broken)
+    for death in range(1, deaths + 1):
+        wait_for(broken, death * total // (deaths + 1), process)
+        time.sleep(draw.random())
+        os.kill(draw.choice(workers(process)), signal.SIGKILL)
+        assert ended(process)[0] != 0
+        process = started(1 + death % 3, "train", "--resume", "--run-dir", broken)
+    assert ended(process)[0] == 0
+    assert iterations_of(broken) == list(range(1, total + 1))
+    found = difference(weights(broken, total), weights(whole, total))
+    print(f"relative difference after {deaths} deaths: {found:.2g}")
+    assert found < 1e-3
