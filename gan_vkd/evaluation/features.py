@@ -145,7 +145,7 @@ def _teacher(spec: str, weights: Path | None, device: torch.device) -> Extractor
         teacher_kind(network)
     except GanVkdError:
         raise GanVkdError(
-            f"--extractor {spec}: unknown: {', '.join((INCEPTION, *SHORT, *bundled_names()))}, or "
+            f"--extractor {spec}: unknown: {', '.join((INCEPTION, *bundled_names(), *SHORT))}, or "
             "a teacher of gan-vkd teacher list"
         ) from None
     try:
