@@ -183,6 +183,8 @@ MUTANTS = [
     Mutant("D is not trained", TASK, "self.d_player.descend(loss)", "pass"),
     Mutant("D is probed in train mode", PROBES, "    module.eval()\n", "    module.train()\n"),
     Mutant("overfitting has the wrong sign", PROBES, 'values["logit_train"] - values["logit_held_out"]', 'values["logit_held_out"] - values["logit_train"]'),
+    Mutant("the AUC counts ties as wins", PROBES, "0.5 * (first == second)", "1.0 * (first == second)"),
+    Mutant("the AUC has its sides swapped", PROBES, 'auc(logits["train"], logits["held_out"])', 'auc(logits["held_out"], logits["train"])'),
     Mutant("the networks do not depend on the seed", TASK, 'seed_for(training.seed, "networks")', 'seed_for(0, "networks")'),
     Mutant("spread of real over generated images", TASK, "self._spread(seen.fake) / self._spread(seen.real)", "self._spread(seen.real) / self._spread(seen.fake)"),
     Mutant("an old export is handed out after loading", TASK, '        """Restore the result of `state_dict`; training continues with the same bits."""\n        self._exported = None', '        """Restore the result of `state_dict`; training continues with the same bits."""'),

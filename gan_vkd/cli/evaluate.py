@@ -47,8 +47,11 @@ FIELD_NUM = 10_000  # samples of the data-limited literature
 )
 @click.option(
     "--extractor",
-    help="Feature extractor: inception, bundled-2, bundled-2b, bundled-1, or a teacher.  "
-    "[inception where its weights are present, else bundled-2]",
+    "extractors",
+    multiple=True,
+    help="Feature extractor: inception, dinov2, clip, bundled-2, bundled-2b, bundled-1, or a "
+    "teacher; may be given several times.  [inception where its weights are present, else "
+    "bundled-2]",
 )
 @click.option(
     "--extractor-weights", type=click.Path(path_type=Path), help="The extractor's weights."
@@ -64,7 +67,8 @@ FIELD_NUM = 10_000  # samples of the data-limited literature
     "--compare",
     nargs=2,
     type=click.Path(path_type=Path),
-    help="Compare two results (JSON files, or runs) without a new evaluation.",
+    help="Compare two results (JSON files, or runs), or two folders of runs over seeds, without a "
+    "new evaluation.",
 )
 @click.option("--dataset", help="New place of the run's data set, if it has moved.")
 @click.option(
@@ -86,7 +90,7 @@ def evaluate(
     named: str | None,
     nearest_k: int | None,
     json_file: str | None,
-    extractor: str | None,
+    extractors: tuple[str, ...],
     extractor_weights: Path | None,
     seed: int,
     checkpoint: str,
@@ -127,79 +131,96 @@ def evaluate(
 
     given = {"num": num, "nearest_k": nearest_k}
     given = {name: value for name, value in given.items() if value is not None}
-    loaded = load_extractor(extractor, extractor_weights, picked)
+    for flag, value in (("extractor-weights", extractor_weights), ("save-stats", save_stats)):
+        if value and len(extractors) > 1:
+            raise click.UsageError(f"--{flag} is one extractor's: give one --extractor")
+    names = dict.fromkeys(extractors or (None,))
+    loaded = [load_extractor(name, extractor_weights, picked) for name in names]
     of_run = judged.is_run(target)
     _refuse(
         context,
         {"size"} if of_run else {"seed", "checkpoint", "dataset", "named"},
         f"{target} is {'a run' if of_run else 'not a run'}",
     )
-    if of_run:
-        case = judged.case_of_run(
-            target,
-            reference=reference,
-            overrides=given,
-            seed=seed,
-            checkpoint=checkpoint,
-            dataset=dataset,
-            data_root=data_root,
-            extractor=loaded,
-            device=picked,
-            reporter=reporter,
-        )
-    else:
-        case = judged.case_of_images(
-            target,
-            reference=reference,
-            settings=EvaluationSettings(**given),
-            size=size,
-            data_root=data_root,
-            extractor=loaded,
-            reporter=reporter,
-        )
-    if save_stats is not None:
-        if isinstance(case.real.reference, Reference):
-            raise click.UsageError(
-                "--save-stats: the reference is a statistics file already: drop --save-stats"
+    results = []
+    for each in loaded:
+        if of_run:
+            case = judged.case_of_run(
+                target,
+                reference=reference,
+                overrides=given,
+                seed=seed,
+                checkpoint=checkpoint,
+                dataset=dataset,
+                data_root=data_root,
+                extractor=each,
+                device=picked,
+                reporter=reporter,
             )
-        measured = protocol.as_reference(case.real, loaded, reporter)
-        save_statistics(measured, save_stats, with_features=not moments_only)
-        reporter.say(f"Statistics of the reference: {save_stats}")
-    result = protocol.evaluate(
-        case.judged,
-        case.real,
-        origin=case.origin,
-        extractor=loaded,
-        nearest_k=case.nearest_k,
-        reporter=reporter,
-    )
-    picture = None
-    if result["copies"] is not None:
-        picture = nearest_picture(result["copies"], case.judged.images, case.real.training.images)
-    text = _as_text(result)
-    _show(metrics_table(result), sentences(result), text, json_file, quiet)
-    places = [judged.result_path(target, result)] if of_run else []
+        else:
+            case = judged.case_of_images(
+                target,
+                reference=reference,
+                settings=EvaluationSettings(**given),
+                size=size,
+                data_root=data_root,
+                extractor=each,
+                reporter=reporter,
+            )
+        if save_stats is not None:
+            if isinstance(case.real.reference, Reference):
+                raise click.UsageError(
+                    "--save-stats: the reference is a statistics file already: drop --save-stats"
+                )
+            measured = protocol.as_reference(case.real, each, reporter)
+            save_statistics(measured, save_stats, with_features=not moments_only)
+            reporter.say(f"Statistics of the reference: {save_stats}")
+        result = protocol.evaluate(
+            case.judged,
+            case.real,
+            origin=case.origin,
+            extractor=each,
+            nearest_k=case.nearest_k,
+            reporter=reporter,
+        )
+        results.append(result)
+    said = dict.fromkeys(sentence for result in results for sentence in sentences(result))
+    text = _as_text(results[0] if len(results) == 1 else results)
+    _show(metrics_table(*results), list(said), text, json_file, quiet)
+    places = [
+        (judged.result_path(target, each), each, _as_text(each)) for each in results if of_run
+    ]
     if json_file not in (None, "-"):
-        places.append(Path(json_file))
-    for place in places:
-        if picture is not None:
+        places.append((Path(json_file), results[0], text))
+    for place, result, written in places:
+        beside = ""
+        if result["copies"] is not None:
+            picture = nearest_picture(
+                result["copies"], case.judged.images, case.real.training.images
+            )
             with replacing(place.with_suffix(".nearest.png")) as temporary:
                 picture.save(temporary, "PNG")
+            beside = ", with the nearest training images as .nearest.png"
         with replacing(place) as temporary:
-            temporary.write_text(text)
-        beside = "" if picture is None else ", with the nearest training images as .nearest.png"
+            temporary.write_text(written)
         reporter.say(f"Written to {place}{beside}")
 
 
 def _compare(first: Path, second: Path, json_file: str | None, quiet: bool) -> None:
     from gan_vkd.evaluation.compare import compare
-    from gan_vkd.evaluation.table import comparison_table
+    from gan_vkd.evaluation.compare_seeds import compare_seeds, holds_runs
+    from gan_vkd.evaluation.table import comparison_table, seeds_table
     from gan_vkd.paths import replacing
 
-    compared = compare(first, second)
+    of_seeds = [holds_runs(path) for path in (first, second)]
+    if any(of_seeds) and not all(of_seeds):
+        single = second if of_seeds[0] else first
+        raise click.UsageError(f"--compare: {single} is no folder of runs, the other one is")
+    compared = compare_seeds(first, second) if all(of_seeds) else compare(first, second)
     text = _as_text(compared)
-    said = [compared["warning"]] if compared["warning"] else []
-    _show(comparison_table(compared), said, text, json_file, quiet)
+    table = seeds_table(compared) if all(of_seeds) else comparison_table(compared)
+    said = [compared["warning"]] if compared.get("warning") else []
+    _show(table, said, text, json_file, quiet)
     if json_file not in (None, "-"):
         with replacing(Path(json_file)) as temporary:
             temporary.write_text(text)

@@ -74,7 +74,7 @@ def compare(first: Path, second: Path) -> dict:
         GanVkdError: no results, or of two protocols.
     """
     one, other = read_result(first), read_result(second)
-    _require_one_protocol(one, other, f"--compare {first} {second}")
+    require_one_protocol(one, other, f"--compare {first} {second}")
     compared = {}
     for name in one["metrics"]:
         a, b = (Metric(**result["metrics"].get(name, {"value": None})) for result in (one, other))
@@ -112,7 +112,8 @@ def _one_run(one: dict, other: dict, seed: int) -> str | None:
     )
 
 
-def _require_one_protocol(one: dict, other: dict, what: str) -> None:
+def require_one_protocol(one: dict, other: dict, what: str) -> None:
+    """Raise GanVkdError, which begins with `what`, where two results differ in how they came."""
     first, second = (
         {"extractor": result["extractor"], **result["protocol"]} for result in (one, other)
     )

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from gan_vkd.evaluation.content import digests
-from gan_vkd.evaluation.distances import nearest
+from gan_vkd.evaluation.kept import Tensors, of_real
+from gan_vkd.evaluation.search import Index, nearest
 from gan_vkd.progress import Reporter
 
 NEIGHBOURS = 50  # nearest training images that make the scale
@@ -92,10 +93,10 @@ def copies_of_training(
         }
     }
     for space in SPACES:
-        near = {
-            name: _nearness(views, training, space, device, reporter)
-            for name, views in sides.items()
-        }
+        index = Index(training.points(space), device)
+        near = {"judged": _nearness(judged, index, space, reporter)}
+        if held_out is not None:
+            near["held_out"] = _kept_nearness(held_out, training, index, space, reporter)
         close = {}
         if held_out is not None:
             limit = close_limit(near["held_out"].relative)
@@ -124,14 +125,24 @@ def _counts(rows: dict[str, np.ndarray]) -> dict[str, int | None]:
     return {"judged": None, "held_out": None} | {side: int(of.sum()) for side, of in rows.items()}
 
 
-def _nearness(
-    views: tuple[Seen, Seen], training: Seen, space: str, device: torch.device, reporter: Reporter
+def _kept_nearness(
+    views: tuple[Seen, Seen], training: Seen, index: Index, space: str, reporter: Reporter
 ) -> Nearness:
-    count = min(NEIGHBOURS, len(training.images))
-    found = [
-        nearest(view.points(space), training.points(space), count, device=device, reporter=reporter)
-        for view in views
-    ]
+    """`_nearness` of held-out images, which is computed once."""
+
+    def compute() -> Tensors:
+        found = _nearness(views, index, space, reporter)
+        return {name: torch.from_numpy(values) for name, values in vars(found).items()}
+
+    arrays = tuple(seen.points(space) for seen in (*views, training))
+    device = index.points.device
+    found = of_real("nearness", arrays, (NEIGHBOURS,), device, compute, reporter)
+    return Nearness(**{name: tensor.numpy() for name, tensor in found.items()})
+
+
+def _nearness(views: tuple[Seen, Seen], index: Index, space: str, reporter: Reporter) -> Nearness:
+    count = min(NEIGHBOURS, len(index.points))
+    found = [nearest(view.points(space), index, count, reporter=reporter) for view in views]
     distances, indices = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
     order = np.argsort(distances, axis=1, kind="stable")[:, :count]
     distances = np.take_along_axis(distances, order, axis=1)

@@ -44,7 +44,8 @@ class Curve:
         require_enough(compared, nearest_k)
         features = extract(extractor, reference.images, origin, reporter).features
         rows = balanced_draw(reference.labels, compared, SEED)
-        self._gaussian, self._drawn = Gaussian.of_features(features.numpy()), features[rows].numpy()
+        self._gaussian = Gaussian.of_features(features.numpy(), extractor.device)
+        self._drawn = features[rows].numpy()
         self.protocol: dict[str, str | int] = {
             "extractor": extractor.name,
             "count": num,
@@ -62,5 +63,6 @@ class Curve:
         found = neighbourhoods(
             self._drawn, drawn, self.nearest_k, device=self.extractor.device, reporter=QUIET
         )
-        metrics = {"fid": frechet_metric(features, self._gaussian), **neighbour_metrics(found)}
+        fid = frechet_metric(features, self._gaussian, self.extractor.device)
+        metrics = {"fid": fid, **neighbour_metrics(found)}
         return {name: metric.value for name, metric in metrics.items()}

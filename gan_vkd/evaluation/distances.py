@@ -1,12 +1,11 @@
 """Distances between features: exact, and without an N x M matrix.
 
-Squared distances come in blocks, in float32. Each has a rounding error of at most `slack` times
-the sum of the two points' squared norms; wherever a comparison is nearer than that, the pair is
-computed again in float64, as a sum of squared differences. So every decision is that of float64,
-and ties are ties: a point at exactly the radius is not inside.
+Squared distances come in blocks, in float32, on CUDA in float64 (never in TF32). Each has a
+rounding error of at most `slack` times the sum of the two points' squared norms; wherever a
+comparison is nearer than that, the pair is computed again in float64, as a sum of squared
+differences. So every decision is that of float64, and ties are ties: a point at exactly the radius
+is not inside.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -15,7 +14,8 @@ from numpy.typing import ArrayLike
 from gan_vkd.progress import QUIET, Bar, Reporter
 
 CHUNK = 1_024  # points a side of a block
-CACHED = 2**17  # float64 values that stay in a core's cache
+CACHED = 2**17  # values at once, which stay in a core's cache
+SPREAD = 2**26  # values at once on another device
 SPARE = 8  # candidates kept beyond the nearest that are asked for
 PLAIN = 20  # powers of two that the largest value may be from 1 without being scaled
 
@@ -47,49 +47,86 @@ def power_of_scale(*sets: np.ndarray) -> int:
     return power if abs(power) > PLAIN else 0
 
 
+def block_type(device: torch.device) -> torch.dtype:
+    """What blocks are computed in.
+
+    A CUDA device multiplies float64 fast enough, and what it makes of float32 depends on settings.
+    """
+    return torch.float64 if device.type == "cuda" else torch.float32
+
+
 class Points:
-    """A set of points: centred float32 chunks for the blocks, the given values for the rest.
+    """A set of points on a device: centred chunks for the blocks, the given values for the rest.
 
     Args:
         features: [N, d], float32, float64 or uint8.
         centre: float32 [d], subtracted in the blocks.
-        device: where blocks are computed.
+        device: where all is computed.
+
+    Attributes:
+        norms: float64 [N]: the squared norms of the centred points.
+        slack: bounds the error of a block's |x|² + |y|² - 2xy, as a share of |x|² + |y|².
     """
 
     def __init__(self, features: np.ndarray, centre: np.ndarray, device: torch.device):
-        self.features, self.centre, self.device = features, centre, device
+        self.device, self.dtype = device, block_type(device)
+        self.given = torch.from_numpy(features).to(device)
+        self.centre = torch.from_numpy(centre).to(device)
+        self.slack = (features.shape[1] + 8) * torch.finfo(self.dtype).eps
         self.chunks = -(-len(features) // CHUNK)
-        centred = (features[rows] - centre.astype(np.float64) for rows in self._rows())
-        self.norms = np.concatenate([np.einsum("nd,nd->n", part, part) for part in centred])
+        parts = (self.centred(slice(n * CHUNK, (n + 1) * CHUNK)) for n in range(self.chunks))
+        self.norms = torch.cat([part.square_().sum(dim=1) for part in parts]).cpu().numpy()
 
-    def _rows(self) -> Iterator[slice]:
-        return (slice(n * CHUNK, (n + 1) * CHUNK) for n in range(self.chunks))
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def centred(self, rows: slice) -> torch.Tensor:
+        """Some of the points less the centre, float64 [C, d]."""
+        return self.given[rows].double() - self.centre
 
     def chunk(self, number: int) -> tuple[int, torch.Tensor, torch.Tensor]:
-        """The first point's index, the points [C, d] and their squared norms [C], float32."""
+        """The first point's index, the points [C, d] and their squared norms [C]."""
         start = number * CHUNK
         rows = slice(start, start + CHUNK)
-        points = (torch.from_numpy(self.features[rows]) - torch.from_numpy(self.centre)).float()
-        norms = torch.from_numpy(self.norms[rows].astype(np.float32))
-        return start, points.to(self.device), norms.to(self.device)
+        norms = torch.from_numpy(self.norms[rows]).to(self.device, self.dtype)
+        if self.dtype == torch.float64:
+            return start, self.centred(rows), norms
+        return start, (self.given[rows] - self.centre).float(), norms
 
 
-def slack(dim: int) -> float:
-    """Bounds the error of a float32 |x|² + |y|² - 2xy, as a share of |x|² + |y|²."""
-    return (dim + 8) * float(np.finfo(np.float32).eps)
+def squared(first: Points, i: torch.Tensor, second: Points, j: torch.Tensor) -> torch.Tensor:
+    """Squared distances of the pairs (i, j), int64 [P] on the device: float64 [P]."""
+    if first.device.type == "cpu":
+        return torch.from_numpy(exact(first, i.numpy(), second, j.numpy()))
+    return squared_apart(first, i, second, j)
+
+
+def squared_apart(first: Points, i: torch.Tensor, second: Points, j: torch.Tensor) -> torch.Tensor:
+    """`squared` on any other device."""
+    at_once = max(1, SPREAD // first.given.shape[1])
+    parts = [
+        (first.given[a].double() - second.given[b].double()).square_().sum(dim=1)
+        for a, b in zip(i.split(at_once), j.split(at_once), strict=True)
+    ]
+    return torch.cat(parts)
 
 
 def exact(first: Points, i: np.ndarray, second: Points, j: np.ndarray) -> np.ndarray:
-    """Squared distances of the pairs (i, j) in float64."""
-    at_once = max(1, CACHED // first.features.shape[1])
-    parts = [
-        np.square(
-            first.features[i[start : start + at_once]].astype(np.float64)
-            - second.features[j[start : start + at_once]]
-        ).sum(axis=1)
-        for start in range(0, len(i), at_once)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0)
+    """`squared` of pairs that are known on the CPU, where numpy is faster at it."""
+    if first.device.type != "cpu":
+        pairs = (torch.from_numpy(side).to(first.device) for side in (i, j))
+        return squared(first, next(pairs), second, next(pairs)).cpu().numpy()
+    ours, theirs = first.given.numpy(), second.given.numpy()
+    dim, found = ours.shape[1], np.empty(len(i))
+    kind = sums = np.float64
+    if ours.dtype == theirs.dtype == np.uint8:  # 2¹⁵ squares of 255 fit into 31 bits
+        kind, sums = np.int16, np.int32 if dim <= 2**15 else np.int64
+    at_once = max(1, CACHED // dim)
+    for start in range(0, len(i), at_once):
+        rows = slice(start, start + at_once)
+        difference = ours[i[rows]].astype(kind) - theirs[j[rows]]
+        found[rows] = np.einsum("nd,nd->n", difference, difference, dtype=sums, casting="unsafe")
+    return found
 
 
 class Pairs:
@@ -126,16 +163,19 @@ class Pairs:
 
 
 def candidates(points: Points, count: int, bar: Bar) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` nearest others by float32, ascending: squared distances and indices [N, count].
+    """The `count` nearest others by blocks, ascending: squared distances and indices [N, count].
 
     Each block of the symmetric matrix is computed once and serves its rows and its columns.
     """
-    size = len(points.features)
-    values = torch.full((size, count), torch.inf, device=points.device)
-    others = torch.zeros((size, count), dtype=torch.int64, device=points.device)
+    values = torch.full((len(points), count), torch.inf, dtype=points.dtype, device=points.device)
+    others = torch.zeros((len(points), count), dtype=torch.int64, device=points.device)
 
     def update(rows: slice, block: torch.Tensor, start: int) -> None:
-        values[rows], others[rows] = _smallest(values[rows], others[rows], block, start, count)
+        found, columns = block.topk(min(count, block.shape[1]), dim=1, largest=False)
+        found = torch.cat([values[rows], found], dim=1)
+        columns = torch.cat([others[rows], columns + start], dim=1)
+        values[rows], chosen = found.topk(count, dim=1, largest=False)
+        others[rows] = columns.gather(1, chosen)
 
     for a in range(points.chunks):
         start_a, x, x_norms = points.chunk(a)
@@ -149,24 +189,6 @@ def candidates(points: Points, count: int, bar: Bar) -> tuple[np.ndarray, np.nda
                 update(slice(start_b, start_b + len(y)), block.T.contiguous(), start_a)
             bar.advance(1)
     return values.cpu().numpy().astype(np.float64), others.cpu().numpy()
-
-
-def _smallest(
-    values: torch.Tensor, others: torch.Tensor, block: torch.Tensor, start: int, count: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The `count` smallest, as far as there are, of `values` [B, n] and `block`'s [B, C] columns.
-
-    Args:
-        values: squared distances found so far.
-        others: the points they lead to.
-        block: more of them, to the points from `start` on.
-        start, count: as above.
-    """
-    found, columns = block.topk(min(count, block.shape[1]), dim=1, largest=False)
-    found = torch.cat([values, found], dim=1)
-    columns = torch.cat([others, columns + start], dim=1)
-    values, chosen = found.topk(min(count, found.shape[1]), dim=1, largest=False)
-    return values, columns.gather(1, chosen)
 
 
 def nearest_others(
@@ -193,57 +215,8 @@ def nearest_others(
     points = Points(features, centre, torch.device(device))
     with reporter.bar("Neighbours", points.chunks * (points.chunks + 1) // 2) as bar:
         _, others = candidates(points, min(count + SPARE, len(features) - 1), bar)
-    distances, others = _in_order(points, np.arange(len(features)), points, others, count)
-    return np.ldexp(distances, power), others
-
-
-def nearest(
-    queries: np.ndarray,
-    among: np.ndarray,
-    count: int,
-    *,
-    device: torch.device | str = "cpu",
-    reporter: Reporter = QUIET,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Each query's nearest points of another set.
-
-    Args:
-        queries: [Q, d], float32, float64 or uint8.
-        among: [N, d].
-        count: how many of them, at most N.
-        device: where blocks are computed.
-        reporter: shows a bar.
-
-    Returns:
-        Distances float64 [Q, count], ascending, and the points' indices int64 [Q, count].
-    """
-    centre = among.mean(axis=0, dtype=np.float64).astype(np.float32)
-    device = torch.device(device)
-    ours, theirs = Points(queries, centre, device), Points(among, centre, device)
-    kept = min(count + SPARE, len(among))
-    found = []
-    with reporter.bar("Nearest images", ours.chunks * theirs.chunks) as bar:
-        for a in range(ours.chunks):
-            start_a, x, x_norms = ours.chunk(a)
-            values = torch.empty(len(x), 0, device=device)
-            others = torch.empty(len(x), 0, dtype=torch.int64, device=device)
-            for b in range(theirs.chunks):
-                start_b, y, y_norms = theirs.chunk(b)
-                block = torch.addmm(y_norms, x, y.T, alpha=-2).add_(x_norms[:, None])
-                values, others = _smallest(values, others, block, start_b, kept)
-                bar.advance(1)
-            rows = np.arange(start_a, start_a + len(x))
-            found.append(_in_order(ours, rows, theirs, others.cpu().numpy(), count))
-    distances, indices = (np.concatenate(column) for column in zip(*found, strict=True))
-    return distances, indices
-
-
-def _in_order(
-    first: Points, rows: np.ndarray, second: Points, others: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` nearest of each row's candidates `others` [B, n]: float64 distances, indices."""
-    i = rows.repeat(others.shape[1])
-    squared = exact(first, i, second, others.ravel()).reshape(others.shape)
-    order = np.argsort(squared, axis=1, kind="stable")[:, :count]
-    squared, others = (np.take_along_axis(part, order, axis=1) for part in (squared, others))
-    return np.sqrt(squared), others
+    i = np.arange(len(features)).repeat(others.shape[1])
+    distances = exact(points, i, points, others.ravel()).reshape(others.shape)
+    order = np.argsort(distances, axis=1, kind="stable")[:, :count]
+    distances, others = (np.take_along_axis(part, order, axis=1) for part in (distances, others))
+    return np.ldexp(np.sqrt(distances), power), others

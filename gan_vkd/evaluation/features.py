@@ -11,18 +11,17 @@ import torch
 import torch.nn.functional as F
 
 from gan_vkd import __version__
-from gan_vkd.cache import mark_used, prune
 from gan_vkd.data.images import rgb, to_float
 from gan_vkd.distill.small_resnet import load_classifier
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.content import content_sha256
-from gan_vkd.paths import cache_dir
+from gan_vkd.evaluation.kept import Tensors, kept
 from gan_vkd.progress import Reporter
-from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 
 BUNDLED = "bundled-2"  # of the evaluators that ship, the one used by default
 INCEPTION = "inception"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+SHORT = {"dinov2": ("timm:vit_large_patch14_dinov2.lvd142m", 224)}  # a teacher, and its pixels
 BATCH = 128
 
 
@@ -62,8 +61,9 @@ def load_extractor(spec: str | None, weights: Path | None, device: torch.device)
     """Load an extractor.
 
     Args:
-        spec: `inception` (torch-fidelity's), one of `bundled_names()`, a teacher's spec (without
-            class scores), or None: Inception where its weights are at hand, else `BUNDLED`.
+        spec: `inception` (torch-fidelity's), one of `bundled_names()`, a short name of `SHORT`, a
+            teacher's spec such as `clip` (both without class scores), or None: Inception where
+            its weights are at hand, else `BUNDLED`.
         weights: a file of weights: of Inception, whose default is where torch-fidelity itself
             would put them, or of a teacher.
         device: where to run it.
@@ -140,15 +140,16 @@ def _inception(path: Path, device: torch.device) -> Extractor:
 def _teacher(spec: str, weights: Path | None, device: torch.device) -> Extractor:
     from gan_vkd.distill.teachers import load_teacher, teacher_kind
 
+    network, size = SHORT.get(spec, (spec, None))
     try:
-        teacher_kind(spec)
+        teacher_kind(network)
     except GanVkdError:
         raise GanVkdError(
-            f"--extractor {spec}: unknown: {', '.join((INCEPTION, *bundled_names()))}, or a "
-            "teacher of gan-vkd teacher list"
+            f"--extractor {spec}: unknown: {', '.join((INCEPTION, *bundled_names(), *SHORT))}, or "
+            "a teacher of gan-vkd teacher list"
         ) from None
     try:
-        teacher = load_teacher(spec, weights=weights)
+        teacher = load_teacher(network, size, weights)
     except GanVkdError as error:  # the flags have the same endings
         raise GanVkdError(str(error).replace("--teacher", "--extractor")) from None
     digest = hashlib.sha256(f"{teacher.image_size}".encode())
@@ -189,27 +190,19 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
         "images": (content_sha256(images), tuple(images.shape)),
         "computed": _circumstances(extractor),
     }
-    digest = hashlib.sha256(repr(key).encode()).hexdigest()[:32]
-    entry = cache_dir() / "features" / f"{digest}.safetensors"
-    if entry.exists():
-        try:
-            found = Features(**read_tensors(entry)[0])
-            if len(found.features) == len(images):
-                mark_used(entry)
-                return found
-        except UNREADABLE:
-            pass
-        reporter.say(f"The feature cache {entry} is damaged; features are computed again")
-    found = run_extractor(extractor, images, what, reporter)
-    if not torch.isfinite(found.features).all():
-        raise GanVkdError(f"--extractor {extractor.name}: its features of {what} are not finite")
-    tensors = {name: tensor for name, tensor in vars(found).items() if tensor is not None}
-    try:
-        write_tensors(entry, tensors, {})
-        prune(entry.parent, keep=entry)
-    except OSError as error:
-        reporter.say(f"The feature cache {entry.parent} cannot be written ({error})")
-    return found
+
+    def compute() -> Tensors:
+        found = run_extractor(extractor, images, what, reporter)
+        if not torch.isfinite(found.features).all():
+            raise GanVkdError(
+                f"--extractor {extractor.name}: its features of {what} are not finite"
+            )
+        return {name: tensor for name, tensor in vars(found).items() if tensor is not None}
+
+    def whole(found: Tensors) -> bool:
+        return len(Features(**found).features) == len(images)
+
+    return Features(**kept("features", key, compute, reporter, whole))
 
 
 def _circumstances(extractor: Extractor) -> dict:

@@ -100,6 +100,7 @@ def findings(result: dict) -> list[str]:
     return [
         *_classes(result["classes"]),
         *_copies(result["copies"], result["protocol"], result["extractor"]),
+        *_preference(result.get("memorisation"), result["protocol"], result["extractor"]),
         *_duplicates(result["duplicates"]),
     ]
 
@@ -170,6 +171,24 @@ def _copies(copies: dict | None, protocol: dict, extractor: str) -> list[str]:
             "close to one of them or its mirror image as the closest 1 % of held-out images."
         )
     return sentences
+
+
+def _preference(memorised: dict | None, protocol: dict, extractor: str) -> list[str]:
+    """Nothing without held-out images, and for results of old."""
+    found = memorised and memorised["preference"]
+    spaces = {"features": f"{extractor}'s features", "pixels": "pixels"}
+    shares = [
+        f"{found[space]['value']:.1%} (by {words})"
+        for space, words in spaces.items()
+        if found and found[space]["p"] <= LEVEL / len(spaces)
+    ]
+    if not shares:
+        return []
+    return [
+        f"Images lie nearer to {_original(protocol)}s: {' and '.join(shares)} of them have one as "
+        f"their nearest real image among {found['count']:,} of those and {found['count']:,} "
+        "held-out ones, where 50 % would."
+    ]
 
 
 def _duplicates(found: dict | None) -> list[str]:

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 CHUNK = 4_096  # rows that are float64 at once
+CPU = torch.device("cpu")
 ROUNDING = 10 * np.finfo(np.float64).eps  # of an eigenvalue, as a share of the largest
 TOLERANCE = 1e-9  # of the traces: what the fast form may be off by
 
@@ -18,11 +20,14 @@ class Gaussian:
     factor: np.ndarray
 
     @classmethod
-    def of_features(cls, features: np.ndarray) -> "Gaussian":
-        """Fitted to features [N, d], N ≥ 2; where N ≤ d they are the factor, but for a scale."""
+    def of_features(cls, features: np.ndarray, device: torch.device = CPU) -> "Gaussian":
+        """Fitted to features [N, d], N ≥ 2; where N ≤ d they are the factor, but for a scale.
+
+        Products are taken on `device`.
+        """
         count, dim = features.shape
         if count > dim:
-            return cls.of_moments(*moments(features))
+            return cls.of_moments(*moments(features, device))
         mean = features.mean(axis=0, dtype=np.float64)
         return cls(mean, (features - mean) / np.sqrt(count - 1))
 
@@ -42,14 +47,18 @@ class Gaussian:
         return float(np.square(self.factor).sum())
 
 
-def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Features [N, d], N ≥ 2 → mean [d] and unbiased covariance [d, d], float64, streamed."""
+def moments(features: np.ndarray, device: torch.device = CPU) -> tuple[np.ndarray, np.ndarray]:
+    """Features [N, d], N ≥ 2 → mean [d] and unbiased covariance [d, d], float64, streamed.
+
+    Products are taken on `device`.
+    """
     mean = features.mean(axis=0, dtype=np.float64)
-    products = np.zeros((len(mean), len(mean)))
+    shift = torch.from_numpy(mean).to(device)
+    products = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=device)
     for start in range(0, len(features), CHUNK):
-        centred = features[start : start + CHUNK] - mean
-        products += centred.T @ centred
-    return mean, products / (len(features) - 1)
+        centred = torch.from_numpy(features[start : start + CHUNK]).to(device) - shift
+        products.addmm_(centred.T, centred)
+    return mean, products.cpu().numpy() / (len(features) - 1)
 
 
 def frechet_distance(mu1: ArrayLike, sigma1: ArrayLike, mu2: ArrayLike, sigma2: ArrayLike) -> float:
@@ -77,22 +86,26 @@ def frechet_distance(mu1: ArrayLike, sigma1: ArrayLike, mu2: ArrayLike, sigma2: 
     return frechet_and_transport(*gaussians)[0]
 
 
-def frechet_and_transport(first: Gaussian, second: Gaussian) -> tuple[float, np.ndarray]:
+def frechet_and_transport(
+    first: Gaussian, second: Gaussian, device: torch.device = CPU
+) -> tuple[float, np.ndarray]:
     """The squared distance, and the optimal transport's map from the first to the second.
 
     With Σi = AiᵀAi the trace of (Σ1 Σ2)^½ is the sum of the singular values S of A2 A1ᵀ = U S Vᵀ,
     and the map is A2ᵀ U S⁻¹ Uᵀ A2, where Σ1 is singular on its range. S² and U are eigenvalues and
     eigenvectors of A2 Σ1 A2ᵀ, which cost less; but a root makes much of the rounding of
     eigenvalues near zero. Where that could be seen, the singular values themselves are taken.
+    Products and decompositions are computed on `device`.
 
     Returns:
         The distance, and B [r, d] with the map BᵀB.
     """
     difference = first.mean - second.mean
     traces = first.total_variance + second.total_variance
-    cross = second.factor @ first.factor.T
-    squares, vectors = np.linalg.eigh(cross @ cross.T)
-    squares = squares.clip(min=0)
+    ours, theirs = (torch.from_numpy(each.factor).to(device) for each in (first, second))
+    cross = theirs @ ours.T
+    squares, vectors = torch.linalg.eigh(cross @ cross.T)
+    squares = squares.cpu().numpy().clip(min=0)
     error = ROUNDING * squares[-1]
     with np.errstate(divide="ignore", invalid="ignore"):
         of_roots = np.fmin(np.sqrt(error), error / (2 * np.sqrt(squares)))
@@ -100,7 +113,9 @@ def frechet_and_transport(first: Gaussian, second: Gaussian) -> tuple[float, np.
         singular = np.sqrt(squares)
         kept = squares > len(squares) * np.finfo(np.float64).eps * squares[-1]
     else:
-        vectors, singular, _ = np.linalg.svd(cross, full_matrices=False)
+        vectors, singular, _ = torch.linalg.svd(cross, full_matrices=False)
+        singular = singular.cpu().numpy()
         kept = singular > max(cross.shape) * np.finfo(np.float64).eps * singular[0]
-    root = (vectors[:, kept].T @ second.factor) * singular[kept, None] ** -0.5
+    along = vectors[:, torch.from_numpy(kept).to(device)].T @ theirs
+    root = along.cpu().numpy() * singular[kept, None] ** -0.5
     return float(difference @ difference + traces - 2 * singular.sum()), root

@@ -9,7 +9,7 @@ import torch
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.clipped import clipped_per_image
 from gan_vkd.evaluation.features import Features
-from gan_vkd.evaluation.frechet import Gaussian, frechet_and_transport
+from gan_vkd.evaluation.frechet import CPU, Gaussian, frechet_and_transport
 from gan_vkd.evaluation.intervals import (
     NORMAL,
     frechet_standard_error,
@@ -51,18 +51,18 @@ def require_enough(fewest: int, nearest_k: int, where: str = "") -> None:
         )
 
 
-def frechet_metric(judged: torch.Tensor, reference: Gaussian) -> Metric:
+def frechet_metric(judged: torch.Tensor, reference: Gaussian, device: torch.device = CPU) -> Metric:
     """The Fréchet distance, which is FID on Inception features.
 
     Args:
         judged: features [N, d].
-        reference: the Gaussian of the real images, taken as it is: the interval is for fresh
-            judged images.
+        reference: fitted to real ones, taken as it is: the interval is for fresh judged images.
+        device: where products and decompositions are computed.
     """
     ours = judged.numpy()
-    gaussians = Gaussian.of_features(ours), reference
-    distance, transport = frechet_and_transport(*gaussians)
-    return _metric(distance, frechet_standard_error(ours, *gaussians, transport))
+    gaussians = Gaussian.of_features(ours, device), reference
+    distance, transport = frechet_and_transport(*gaussians, device)
+    return with_error(distance, frechet_standard_error(ours, *gaussians, transport))
 
 
 def inception_score(judged: Features) -> Metric:
@@ -79,14 +79,14 @@ def inception_score(judged: Features) -> Metric:
     if judged.logits is None or len(judged.logits) < INCEPTION_FEWEST:
         return Metric(None)
     found = isc_features_to_metric(judged.logits, INCEPTION_SPLITS, rng_seed=SEED)
-    return _metric(found[KEY_METRIC_ISC_MEAN], found[KEY_METRIC_ISC_STD] / INCEPTION_SPLITS**0.5)
+    return with_error(found[KEY_METRIC_ISC_MEAN], found[KEY_METRIC_ISC_STD] / INCEPTION_SPLITS**0.5)
 
 
-def kid_metric(judged: torch.Tensor, reference: torch.Tensor) -> Metric:
+def kid_metric(judged: torch.Tensor, reference: torch.Tensor, device: torch.device = CPU) -> Metric:
     """The kernel Inception distance on torch-fidelity's subsets; features [N, d] and [M, d]."""
     subset = min(KID_SUBSET, len(judged), len(reference))
-    value = kernel_distance(judged, reference, subset=subset, seed=SEED)
-    return _metric(value, kid_standard_error(judged, reference))
+    value = kernel_distance(judged, reference, subset=subset, seed=SEED, device=device)
+    return with_error(value, kid_standard_error(judged, reference, device))
 
 
 def neighbour_metrics(found: Neighbourhoods) -> dict[str, Metric]:
@@ -95,7 +95,7 @@ def neighbour_metrics(found: Neighbourhoods) -> dict[str, Metric]:
     for name, values in prdc_per_image(found).items():
         value = float(values.mean())
         saturated = name != "density" and not SATURATED < value < 1 - SATURATED
-        metrics[name] = _metric(value, math.nan if saturated else of_mean(values))
+        metrics[name] = with_error(value, math.nan if saturated else of_mean(values))
     for name, (values, calibrate) in clipped_per_image(found).items():
         mean, width = values.mean(), NORMAL * of_mean(values)
         value, low, high = calibrate(mean), calibrate(mean - width), calibrate(mean + width)
@@ -104,7 +104,7 @@ def neighbour_metrics(found: Neighbourhoods) -> dict[str, Metric]:
     return metrics
 
 
-def _metric(value: float, standard_error: float) -> Metric:
+def with_error(value: float, standard_error: float) -> Metric:
     """With its 95 % interval, where there is one: images that are all alike show no spread."""
     if not np.isfinite(value):
         return Metric(None)

@@ -15,7 +15,6 @@ from gan_vkd.evaluation.distances import (
     candidates,
     exact,
     power_of_scale,
-    slack,
 )
 from gan_vkd.progress import QUIET, Bar, Reporter
 
@@ -111,7 +110,7 @@ def _radii(points: Points, k: int, values: np.ndarray, others: np.ndarray) -> np
         k: as in k-th.
         values, others: what `candidates` found.
     """
-    count = len(points.features)
+    count = len(points)
     kth = values[:, k - 1 : k]
     error = 2 * _slack_near(points, kth.clip(min=0))
     surely = values < kth - error
@@ -136,7 +135,7 @@ def _crowd(points: Points, radii: np.ndarray, values: np.ndarray, others: np.nda
     """
     count, kept = values.shape
     rows = np.arange(count).repeat(kept)
-    error = slack(points.features.shape[1]) * (points.norms[rows] + points.norms[others.ravel()])
+    error = points.slack * (points.norms[rows] + points.norms[others.ravel()])
     pairs = Pairs(
         points, rows, points, others.ravel(), values.ravel() - error, values.ravel() + error
     )
@@ -153,13 +152,12 @@ def _crowd(points: Points, radii: np.ndarray, values: np.ndarray, others: np.nda
 
 def _slack_near(points: Points, reach: np.ndarray) -> np.ndarray:
     """`slack`'s bound for pairs of a point and any within the squared distance `reach` [N, 1]."""
-    dim = points.features.shape[1]
-    return slack(dim) * (3 * points.norms[:, None] + 2 * reach)  # |y|² <= 2 |x|² + 2 |x - y|²
+    return points.slack * (3 * points.norms[:, None] + 2 * reach)  # |y|² <= 2 |x|² + 2 |x - y|²
 
 
 def _to_others(points: Points, row: int) -> tuple[np.ndarray, np.ndarray]:
     """One point's squared distances to all others, and which those are."""
-    everyone = np.delete(np.arange(len(points.features)), row)
+    everyone = np.delete(np.arange(len(points)), row)
     return exact(points, np.full(len(everyone), row), points, everyone), everyone
 
 
@@ -177,7 +175,7 @@ def _close(
     Yields:
         i, j, and bounds of their squared distances.
     """
-    share = slack(real.features.shape[1])
+    share = real.slack
 
     def floor(norms: torch.Tensor) -> torch.Tensor:
         return norms * (1 - share)

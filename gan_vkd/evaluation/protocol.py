@@ -13,10 +13,12 @@ from gan_vkd.evaluation.copies import Seen, copies_of_training
 from gan_vkd.evaluation.duplicates import duplicates
 from gan_vkd.evaluation.features import Extractor, Features, extract
 from gan_vkd.evaluation.findings import findings, untested
+from gan_vkd.evaluation.further import memorisation, of_samples
 from gan_vkd.evaluation.metrics import (
     INCEPTION_SPLITS,
     KID_SUBSET,
     SEED,
+    Metric,
     as_json,
     frechet_metric,
     inception_score,
@@ -26,42 +28,17 @@ from gan_vkd.evaluation.metrics import (
 )
 from gan_vkd.evaluation.neighbours import Neighbourhoods, neighbourhoods
 from gan_vkd.evaluation.prdc import expected_coverage
+from gan_vkd.evaluation.real import RealImages
 from gan_vkd.evaluation.reference import Reference
+from gan_vkd.evaluation.yardstick import kept_gaussian, kept_metrics
 from gan_vkd.progress import Reporter
 
 INTERVALS = (
     "95 %, of the sampling of images, not of the training seed; fid: influence function; kid: "
     "first-order term of the U-statistic; inception_score: spread of the splits; precision, "
     "recall, density, coverage, clipped_density, clipped_coverage: radii held fixed, none where a "
-    "share is within .02 of 0 or 1"
+    "share is within .02 of 0 or 1; mind: Kantorovich potential; vendi: influence on the entropy"
 )
-
-
-@dataclass(frozen=True)
-class RealImages:
-    """The real images that samples are compared with; each set and its origin, in words.
-
-    Attributes:
-        reference: what the metrics compare with: images, or statistics of images.
-        held_out: real images outside the reference, evaluated like the images.
-        training: what may have been copied: the training images, or where they are not known the
-            reference, of the same origin; None where that is statistics.
-        unseen: real images outside `training`, whose nearness to it is the yardstick for copies.
-    """
-
-    reference: ImageSet | Reference
-    reference_origin: str
-    held_out: ImageSet | None
-    held_out_origin: str
-    training: ImageSet | None
-    training_origin: str
-    unseen: ImageSet | None
-    unseen_origin: str
-
-    def rgb(self) -> "RealImages":
-        """The same with three channels; grey images as three equal ones."""
-        sets = {name: value for name, value in vars(self).items() if isinstance(value, ImageSet)}
-        return replace(self, **{name: images.rgb() for name, images in sets.items()})
 
 
 @dataclass(frozen=True)
@@ -104,7 +81,7 @@ def evaluate(
 
     Returns:
         What goes into the JSON file: `extractor`, `protocol`, `metrics`, `expected`, `held_out`,
-        `classes`, `copies`, `duplicates`, `findings`, `untested`.
+        `classes`, `copies`, `memorisation`, `duplicates`, `findings`, `untested`.
 
     Raises:
         GanVkdError: fewer than k + 2 images on a side, or features that are not finite.
@@ -118,9 +95,6 @@ def evaluate(
         mirrored = replace(side.images, images=side.images.images.flip(-1))
         return side.as_seen(), look_at(mirrored, f"mirrored {what}").as_seen()
 
-    def measure(side: _Side, what: str) -> tuple[dict, Neighbourhoods | None]:
-        return _measured(side, reference, nearest_k, what, extractor, reporter)
-
     # 1. The metrics, and the yardstick.
     reference = as_reference(real, extractor, reporter)
     compared = min(len(judged), len(reference))
@@ -128,11 +102,14 @@ def evaluate(
     if reference.features is None:
         compared = 0
     ours = look_at(judged, "images")
-    metrics, found = measure(ours, "images")
+    metrics, found = _measured(ours, reference, nearest_k, "images", extractor, reporter)
+    metrics |= _further(ours, reference, extractor)
     yardstick, held_out = None, cut(real.held_out, len(judged))
     if held_out is not None and len(held_out) >= nearest_k + 2:
         side = look_at(held_out, "held-out images")
-        yardstick = {"count": len(held_out), "metrics": measure(side, "held-out images")[0]}
+        beside = _of_held_out(side, reference, nearest_k, extractor, reporter)
+        beside |= _further(side, reference, extractor)
+        yardstick = {"count": len(held_out), "metrics": as_json(beside)}
 
     # 2. Classes, and images that repeat each other.
     labels, classes, repeated = same_classes(judged, reference), [], None
@@ -165,19 +142,14 @@ def evaluate(
             )
 
     # 3. Copies.
-    copies, unseen = None, cut(real.unseen, len(judged))
+    copies, memorised, unseen = None, None, cut(real.unseen, len(judged)) or None
     if real.training is not None:
         training = _within(real.training, reference)
-        training = training or look_at(real.training, "training images")
-        copies = copies_of_training(
-            both_ways(ours, "images"),
-            training.as_seen(),
-            None
-            if unseen is None
-            else both_ways(look_at(unseen, "unseen images"), "unseen images"),
-            device=extractor.device,
-            reporter=reporter,
-        )
+        training = (training or look_at(real.training, "training images")).as_seen()
+        both, at = both_ways(ours, "images"), {"device": extractor.device, "reporter": reporter}
+        unseen_both = unseen and both_ways(look_at(unseen, "unseen images"), "unseen images")
+        copies = copies_of_training(both, training, unseen_both, **at)
+        memorised = memorisation(both, training, unseen_both and unseen_both[0], **at)
     result = {
         "extractor": extractor.name,
         "protocol": {
@@ -205,7 +177,7 @@ def evaluate(
                 **{name: version(name) for name in ("torch", "torch-fidelity")},
             },
         },
-        "metrics": metrics,
+        "metrics": as_json(metrics),
         "expected": {
             "of": "two samples of one distribution",
             "density": 1.0,
@@ -216,6 +188,7 @@ def evaluate(
         "held_out": yardstick,
         "classes": [asdict(figures) for figures in classes],
         "copies": copies,
+        "memorisation": memorised,
         "duplicates": repeated,
     }
     return {**result, "findings": findings(result), "untested": untested(result)}
@@ -228,8 +201,11 @@ def figures(
     extractor: Extractor,
     nearest_k: int,
     reporter: Reporter,
+    held_out: bool = False,
 ) -> dict:
     """The metrics alone, as in `evaluate`'s result: no yardstick, no findings.
+
+    Those of held-out real images are kept.
 
     Raises:
         GanVkdError: as `evaluate`.
@@ -237,7 +213,9 @@ def figures(
     require_enough(min(len(judged), len(reference)), nearest_k)
     ours = _Side(judged, extract(extractor, judged.images, "images", reporter))
     theirs = Reference.of(reference, "", extractor, reporter)
-    return _measured(ours, theirs, nearest_k, "images", extractor, reporter)[0]
+    if held_out:
+        return as_json(_of_held_out(ours, theirs, nearest_k, extractor, reporter))
+    return as_json(_measured(ours, theirs, nearest_k, "images", extractor, reporter)[0])
 
 
 def as_reference(real: RealImages, extractor: Extractor, reporter: Reporter) -> Reference:
@@ -247,6 +225,21 @@ def as_reference(real: RealImages, extractor: Extractor, reporter: Reporter) -> 
     return Reference.of(real.reference.rgb(), real.reference_origin, extractor, reporter)
 
 
+def _of_held_out(
+    side: _Side, reference: Reference, nearest_k: int, extractor: Extractor, reporter: Reporter
+) -> dict[str, Metric]:
+    """The metrics of held-out real images, which are computed once."""
+
+    def measure() -> dict[str, Metric]:
+        return _measured(side, reference, nearest_k, "held-out images", extractor, reporter)[0]
+
+    if reference.features is None:
+        return measure()
+    settings = (nearest_k, INCEPTION_SPLITS, KID_SUBSET, SEED)
+    sides = (side.seen, side.images.labels), (Features(reference.features), reference.labels)
+    return kept_metrics(sides, settings, extractor.device, measure, reporter)
+
+
 def _measured(
     side: _Side,
     reference: Reference,
@@ -254,19 +247,23 @@ def _measured(
     what: str,
     extractor: Extractor,
     reporter: Reporter,
-) -> tuple[dict, Neighbourhoods | None]:
+) -> tuple[dict[str, Metric], Neighbourhoods | None]:
     """The metrics of a side, and the neighbourhoods that they were counted in.
 
     Without the reference's features FID and IS are all that is known.
     """
     count = min(len(side.images), len(reference))
     reporter.say(f"Comparing {len(side.images):,} {what} with {len(reference):,} real ones")
+    device, known = extractor.device, reference.features is not None
+    gaussian = (
+        kept_gaussian(reference.features.numpy(), device, reporter) if known else reference.gaussian
+    )
     metrics = {
-        "fid": frechet_metric(side.seen.features, reference.gaussian),
+        "fid": frechet_metric(side.seen.features, gaussian, device),
         "inception_score": inception_score(side.seen),
     }
-    if reference.features is None:
-        return as_json(metrics), None
+    if not known:
+        return metrics, None
     found = neighbourhoods(
         reference.features[reference.draw(count, SEED)].numpy(),
         side.draw(count).as_seen().features,
@@ -274,8 +271,17 @@ def _measured(
         device=extractor.device,
         reporter=reporter,
     )
-    metrics["kid"] = kid_metric(side.seen.features, reference.features)
-    return as_json({**metrics, **neighbour_metrics(found)}), found
+    metrics["kid"] = kid_metric(side.seen.features, reference.features, device)
+    return {**metrics, **neighbour_metrics(found)}, found
+
+
+def _further(side: _Side, reference: Reference, extractor: Extractor) -> dict[str, Metric]:
+    """MIND and Vendi, of as many images as neighbours are counted among."""
+    if reference.features is None:
+        return {}
+    count = min(len(side.images), len(reference))
+    theirs = reference.features[reference.draw(count, SEED)]
+    return of_samples(side.draw(count).seen.features, theirs, extractor.device)
 
 
 def cut(images: ImageSet | None, count: int) -> ImageSet | None:

@@ -19,6 +19,8 @@ NAMES = {
     "coverage": ("coverage", "real images with a sample near"),
     "clipped_density": ("clipped density", "share of samples that look real"),
     "clipped_coverage": ("clipped coverage", "share of the real images' variety"),
+    "mind": ("MIND", "lower is better"),
+    "vendi": ("Vendi", "effective number of different images"),
 }
 
 
@@ -61,16 +63,55 @@ def figure_rows(result: dict) -> list[tuple[str, str, str, str, str]]:
                     meaning,
                 )
             )
-    return rows
+    return [*rows, *_memorisation_rows(result)]
 
 
-def metrics_table(result: dict) -> Table:
-    """The metrics of `evaluate`, each with its extractor's name, and those of held-out images."""
+def _memorisation_rows(result: dict) -> list[tuple[str, str, str, str, str]]:
+    """What tells of memorised training images; nothing without held-out ones."""
+    found, extractor = result.get("memorisation"), result["extractor"]
+    if not found:
+        return []
+    spaces = {"features": extractor, "pixels": "pixels"}
+    authentic = found["authenticity"]
+    return [
+        *(
+            (
+                f"nearer to training[{name}]",
+                with_interval(found["preference"][space]),
+                "-",
+                figure(0.5),
+                "share nearer to a training image than to a held-out one",
+            )
+            for space, name in spaces.items()
+        ),
+        (
+            f"AuthPct[{extractor}]",
+            with_interval(authentic["judged"]),
+            figure(authentic["held_out"]["value"]),
+            "-",
+            "share farther from its training image than another one is",
+        ),
+        (
+            f"C_T[{extractor}]",
+            with_interval(found["copying_statistic"]),
+            "-",
+            "0",
+            "below 0: nearer to training images than held-out images are",
+        ),
+    ]
+
+
+def metrics_table(*results: dict) -> Table:
+    """The figures of `evaluate`, each named with its extractor, held-out real images beside.
+
+    Args:
+        results: of the same images, by one extractor each.
+    """
     table = Table(
-        title=escape(printable(headline(result["protocol"]))),
-        caption=escape(printable(caption(result))),
+        title=escape(printable(headline(results[0]["protocol"]))),
+        caption=escape(printable(caption(results[0]))),
     )
-    rows = [row[:-1] for row in figure_rows(result)]
+    rows = list(dict.fromkeys(row[:-1] for result in results for row in figure_rows(result)))
     return _filled(table, ("metric", "images", "held-out", "expected"), rows)
 
 
@@ -89,6 +130,37 @@ def comparison_table(compared: dict) -> Table:
         for key, sides in compared["metrics"].items()
     ]
     return _filled(table, ("metric", "first", "second", "difference"), rows)
+
+
+def seeds_table(compared: dict) -> Table:
+    """The figures of `compare_seeds`."""
+    files, seeds = compared["files"], compared["seeds"]
+    sides = [f"{side}: {files[side]} ({len(seeds[side])} seeds)" for side in ("first", "second")]
+    pairs = "paired by seed" if compared["paired"] else "seeds do not pair"
+    table = Table(
+        title=escape(printable(f"{'   '.join(sides)}   {pairs}")),
+        caption=escape(f"±: {compared['intervals']}."),
+    )
+    rows = []
+    for key, found in compared["metrics"].items():
+        means = [with_interval(_mean_and_deviation(found[side])) for side in ("first", "second")]
+        difference = found["difference"]
+        shown = {"value": None, "low": None, "high": None}
+        if difference:
+            shown = {"value": difference["mean"]} | {k: difference[k] for k in ("low", "high")}
+        told = found["seeds_to_tell"]
+        name = f"{NAMES[key][0] if key in NAMES else key}[{compared['extractor']}]"
+        rows.append((name, *means, with_interval(shown), "-" if told is None else str(told)))
+    columns = ("metric", "first (deviation)", "second (deviation)", "difference", "seeds to tell")
+    return _filled(table, columns, rows)
+
+
+def _mean_and_deviation(found: dict | None) -> dict[str, float | None]:
+    """As `with_interval` takes it."""
+    if found is None or found["deviation"] is None:
+        return {"value": found and found["mean"], "low": None, "high": None}
+    mean, deviation = found["mean"], found["deviation"]
+    return {"value": mean, "low": mean - deviation, "high": mean + deviation}
 
 
 def _filled(table: Table, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:

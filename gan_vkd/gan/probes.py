@@ -42,16 +42,19 @@ class Probes:
 
         Returns:
             For each kind: D's mean logit and the logits' standard deviation (near 0 where D is
-            dead and tells no image from another), what the terms measure; and the difference of
-            the mean logits.
+            dead and tells no image from another), what the terms measure; `overfitting`, the
+            difference of the mean logits; and `logit_auc`, how well the logit tells training from
+            held-out images.
         """
         values: dict[str, float] = {}
+        logits = {}
         with _eval_mode(discriminator):
             for kind, (images, features) in self.images.items():
-                found = self._measure(discriminator, terms.values(), images, features)
+                found, logits[kind] = self._measure(discriminator, terms.values(), images, features)
                 values |= {f"{name}_{kind}": value for name, value in found.items()}
         if "logit_held_out" in values:
             values["overfitting"] = values["logit_train"] - values["logit_held_out"]
+            values["logit_auc"] = auc(logits["train"], logits["held_out"])
         return values
 
     def _measure(
@@ -60,7 +63,7 @@ class Probes:
         terms: Iterable[nn.Module],
         images: ImageSet,
         features: FeatureCache | None,
-    ) -> dict[str, float]:
+    ) -> tuple[dict[str, float], torch.Tensor]:
         logits, batches = [], []
         for rows in torch.arange(len(images)).split(self.batch_size):
             if len(rows) < 2:  # nothing to centre
@@ -72,7 +75,16 @@ class Probes:
         values = {"logit": logit.mean().item(), "logit_std": logit.std().item()}
         for term in terms:
             values |= term.probe(batches)
-        return values
+        return values, logit
+
+
+def auc(higher: torch.Tensor, lower: torch.Tensor) -> float:
+    """The probability that one of `higher` [N] is above one of `lower` [M], ties counted half.
+
+    The area under the ROC curve, and Mann-Whitney's U over N M: .5 where the value tells nothing.
+    """
+    first, second = higher.double()[:, None], lower.double()
+    return ((first > second).double() + 0.5 * (first == second)).mean().item()
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ MOST_CLASSES = 100  # of a run, the worst covered ones
 
 LOG_CHARTS = {
     "overfitting": "Overfitting: D(training) less D(held-out images)",
+    "logit_auc": "Overfitting: how well D's logit tells training from held-out images (AUC)",
     "d_real": "D's loss on real images",
     "d_fake": "D's loss on generated images",
     "g": "G's loss",

@@ -54,7 +54,7 @@ def judge_unit(work: Workplace, unit: Unit, *, device: torch.device, reporter: R
         yardstick = None
         if unit.arm == study.baseline and held_out is not None:
             held_out = cut(held_out, study.num)
-            yardstick = {"count": len(held_out), "metrics": judge(held_out)}
+            yardstick = {"count": len(held_out), "metrics": judge(held_out, held_out=True)}
         spec = study.recipe(unit, number, {}).teacher.spec
         result = {
             "extractor": name,

@@ -1,9 +1,12 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
+from gan_vkd.config.layers import dump, preset_layer, resolve, set_layer
 from gan_vkd.evaluation.compare import compare
 from gan_vkd.evaluation.frechet import Gaussian
 from gan_vkd.evaluation.metrics import as_json, frechet_metric
@@ -133,3 +136,55 @@ def test_what_is_no_result(refused, written, tmp_path):
     (tmp_path / "run").mkdir()
     assert "not evaluated yet" in refused("eval", "--compare", one, tmp_path / "run")
     assert "drop --num" in refused("eval", "--compare", one, one, "--num", 10)
+
+
+@pytest.fixture
+def recipe_folder(tmp_path):
+    """A folder of evaluated runs, by seed."""
+
+    def make(name: str, fids: dict[int, float], **protocol: object) -> Path:
+        for seed, fid in fids.items():
+            run = tmp_path / name / f"run-{seed}"
+            (run / "eval").mkdir(parents=True)
+            sets = set_layer((f"training.seed={seed}",))
+            recipe = resolve([("preset", preset_layer("tiny")), ("set", sets)])
+            (run / "config.yaml").write_text(dump(recipe))
+            (run / "eval" / "x.json").write_text(json.dumps(result(fid, 0.1, **protocol)))
+        return tmp_path / name
+
+    return make
+
+
+def test_folders_of_runs_are_compared_over_seeds(gan_vkd, recipe_folder, tmp_path):
+    one = recipe_folder("one", {0: 10.0, 1: 14.0, 2: 12.0})
+    other = recipe_folder("other", {0: 9.0, 1: 12.5, 2: 11.5})
+    out = gan_vkd("eval", "--compare", one, other, "--json", tmp_path / "d.json")
+    assert out.exit_code == 0, out.output
+    found = json.loads((tmp_path / "d.json").read_text())
+    fid = found["metrics"]["fid"]
+    expected = stats.ttest_1samp([-1.0, -1.5, -0.5], 0).confidence_interval(0.95)
+    assert found["paired"]
+    assert fid["first"]["mean"] == pytest.approx(12)
+    assert fid["difference"]["low"] == pytest.approx(expected.low)
+    assert fid["difference"]["high"] == pytest.approx(expected.high)
+    assert fid["seeds_to_tell"] == 5
+    assert found["metrics"]["inception_score"]["difference"] is None
+    assert "paired by seed" in out.stdout
+
+
+def test_what_can_t_be_compared_over_seeds(gan_vkd, recipe_folder, written):
+    one, other = recipe_folder("one", {0: 10.0, 1: 12.0}), recipe_folder("other", {0: 9.0})
+    k = recipe_folder("k", {0: 10.0, 1: 12.0}, nearest_k=3)
+    single = gan_vkd("eval", "--compare", one, written("a.json", result(1.0, 0.1)))
+    assert single.exit_code == 2
+    assert "a.json is no folder of runs" in single.stderr
+    protocols = gan_vkd("eval", "--compare", one, k)
+    assert protocols.exit_code == 2
+    assert "nearest_k" in protocols.stderr
+    few = gan_vkd("eval", "--compare", one, other)
+    assert few.exit_code == 0, few.output
+    (one / "run-9").mkdir()
+    (one / "run-9" / "config.yaml").write_text((one / "run-0" / "config.yaml").read_text())
+    twice = gan_vkd("eval", "--compare", one, other)
+    assert twice.exit_code == 2
+    assert "training seed 0" in twice.stderr

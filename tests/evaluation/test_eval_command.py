@@ -7,7 +7,7 @@ from PIL import Image
 from gan_vkd.evaluation.features import BUNDLED
 
 METRICS = ["fid", "inception_score", "kid", "precision", "recall", "density", "coverage"]
-METRICS += ["clipped_density", "clipped_coverage"]
+METRICS += ["clipped_density", "clipped_coverage", "mind", "vendi"]
 
 
 def test_a_run_is_judged_and_the_result_kept(gan_vkd, digits_run):
@@ -48,6 +48,30 @@ def test_json_to_standard_output_and_nothing_else_there(gan_vkd, digits_run):
     loud = gan_vkd("eval", digits_run, "--num", 50, "--json", "-")
     assert json.loads(loud.stdout) == json.loads(result.stdout)
     assert f"FID[{BUNDLED}]" in loud.stderr
+
+
+def test_several_extractors_in_one_table(gan_vkd, digits_run):
+    names = ["bundled-2b", "bundled-1"]
+    flags = [part for name in names for part in ("--extractor", name)]
+    result = gan_vkd("eval", digits_run, "--num", 60, "--json", "-", *flags)
+    assert [each["extractor"] for each in json.loads(result.stdout)] == names
+    for name in names:
+        assert f"FID[{name}]" in result.stderr
+        alone = gan_vkd("eval", digits_run, "--num", 60, "--json", "-", "--extractor", name)
+        assert json.loads(alone.stdout) in json.loads(result.stdout)
+    weights = gan_vkd("eval", digits_run, *flags, "--extractor-weights", "x.pth")
+    assert weights.exit_code == 2
+    assert "give one --extractor" in weights.stderr
+
+
+def test_memorisation_is_written_and_shown(gan_vkd, digits_run):
+    result = gan_vkd("eval", digits_run, "--num", 100, "--json", "-")
+    found = json.loads(result.stdout)["memorisation"]
+    assert found["preference"]["count"] == 100  # held-out images are cut to as many
+    for metric in (found["preference"]["pixels"], found["authenticity"]["judged"]):
+        assert 0 <= metric["value"] <= 1
+    for row in ("nearer to training[pixels]", f"AuthPct[{BUNDLED}]", f"C_T[{BUNDLED}]"):
+        assert row in result.stderr
 
 
 def test_the_same_figures_with_the_cache_removed(gan_vkd, digits_run, monkeypatch, tmp_path):

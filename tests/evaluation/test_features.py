@@ -172,6 +172,41 @@ def test_a_teacher_s_weights_from_a_file(spec, tmp_path):
     assert other.sha256 != extractor.sha256
 
 
+def test_dinov2_by_its_short_name(tmp_path, monkeypatch):
+    """A smaller member of the family at random weights, through the real loading code."""
+    import timm
+
+    _, pixels = module.SHORT["dinov2"]
+    spec = "timm:vit_small_patch14_dinov2.lvd142m"
+    monkeypatch.setattr(module, "SHORT", {"dinov2": (spec, pixels)})
+    network = timm.create_model("vit_small_patch14_dinov2").eval()
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    extractor = load_extractor("dinov2", tmp_path / "weights.pth", CPU)
+    features, logits = extractor.run(noise(2))
+    assert (extractor.name, features.shape, logits) == ("dinov2", (2, 384), None)
+    images = torch.nn.functional.interpolate(
+        noise(2).float() / 255, (pixels, pixels), mode="bicubic", antialias=True
+    )
+    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[:, :, None, None]
+    resized = timm.create_model("vit_small_patch14_dinov2", img_size=pixels).eval()
+    state = network.state_dict()
+    state["pos_embed"] = timm.layers.resample_abs_pos_embed(
+        state["pos_embed"], (pixels // 14, pixels // 14), num_prefix_tokens=1
+    )
+    resized.load_state_dict(state)
+    with torch.no_grad():
+        tokens = resized.forward_features((images - mean) / std)
+    assert torch.allclose(features, tokens[:, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["dinov2", "clip"])
+def test_weights_that_are_missing_are_named_in_one_line(name, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(GanVkdError, match="--extractor-weights") as raised:
+        load_extractor(name, None, CPU)
+    assert "\n" not in str(raised.value)
+
+
 def test_without_inception_weights_the_bundled_one_is_used_and_named():
     extractor = load_extractor(None, None, CPU)
     assert extractor.name == BUNDLED

@@ -78,6 +78,14 @@ def test_equal_to_the_authors_package_on_photographs(photograph_features):
     assert half == pytest.approx(by_the_package(real, fake[:700], 5), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", SETS)
+def test_blocks_of_float64_as_on_cuda_decide_alike(name, monkeypatch):
+    real, fake = SETS[name]
+    expected = compute_prdc(real, fake, 5)
+    monkeypatch.setattr(distances, "block_type", lambda _: torch.float64)
+    assert compute_prdc(real, fake, 5) == expected
+
+
 def test_nothing_is_printed(capsys):
     compute_prdc(normal(30, 4), normal(30, 4, seed=1), 3)
     assert capsys.readouterr().out == ""

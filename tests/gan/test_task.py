@@ -2,9 +2,11 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from fixed_teacher import FixedTeacher
+from scipy.stats import mannwhitneyu
 
 from gan_vkd.config.layers import preset_layer, resolve, set_layer
 from gan_vkd.config.registry import TERMS
@@ -16,6 +18,7 @@ from gan_vkd.engine.loop import train
 from gan_vkd.engine.run_dir import RunDir
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan import task as task_module
+from gan_vkd.gan.probes import auc
 from gan_vkd.gan.task import GanTask
 from gan_vkd.gan.terms.term import Contribution, Term
 from gan_vkd.progress import QUIET
@@ -227,6 +230,14 @@ def test_a_discriminator_that_memorises_shows_up_as_overfitting(data, monkeypatc
     values = task.probe()
     assert (values["logit_train"], values["logit_held_out"]) == (3, -1)
     assert values["overfitting"] == 4
+    assert values["logit_auc"] == 1
+
+
+def test_auc_is_mann_whitney_s():
+    draws = np.random.default_rng(0)
+    first, second = draws.integers(0, 9, 40) + 1.0, draws.integers(0, 9, 60) + 0.0
+    expected = mannwhitneyu(first, second).statistic / (40 * 60)
+    assert auc(torch.from_numpy(first), torch.from_numpy(second)) == pytest.approx(expected)
 
 
 def test_a_dead_discriminator_shows_up_as_logits_that_are_all_alike(data):

@@ -1,0 +1,150 @@
+"""The nearest points of another set: exact, from bounds in a few directions.
+
+With orthonormal directions V and what they leave of a point's length, r(x) = |x - V Vᵀ x|, the
+points (Vᵀx, r(x)) are never farther from each other than the x are, since
+|x - y|² >= |Vᵀ(x - y)|² + (r(x) - r(y))². Photographs lie along few directions, so most pairs are
+ruled out at a fraction of a distance's cost. Where that rules out too few, as among noise, bounds
+are the distances themselves but for their rounding. What is left is computed in float64.
+"""
+
+import numpy as np
+import torch
+
+from gan_vkd.evaluation.distances import CHUNK, Points, squared
+from gan_vkd.progress import QUIET, Reporter
+from gan_vkd.randomness import generator
+
+DIRECTIONS = 256
+FEWEST = 1_024  # dimensions from which on directions pay
+SAMPLE = 2_048  # points that the directions are taken from
+CELLS = 2**24  # of a block of bounds
+MANY = 32  # one point in so many left by the directions: they do not pay
+ROUNDING = 16  # of a sketch's numbers, beside its products', in units of the last place
+
+
+class Index:
+    """A set of points to be searched.
+
+    Args:
+        features: [N, d], float32, float64 or uint8.
+        device: where all is computed.
+    """
+
+    def __init__(self, features: np.ndarray, device: torch.device | str = "cpu"):
+        centre = features.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self.points = Points(features, centre, torch.device(device))
+        wide = features.shape[1] >= FEWEST and len(features) > DIRECTIONS
+        self.sketch = _Sketch(self.points) if wide else None
+
+
+class _Sketch:
+    """Points in the leading directions of a set, and bounds of distances from it."""
+
+    def __init__(self, points: Points):
+        self.directions = _leading(points)
+        self.sketches, norms = self.of(points)
+        self.share = 1 - (DIRECTIONS + ROUNDING) * torch.finfo(points.dtype).eps
+        self.norms = norms * self.share
+
+    def of(self, points: Points) -> tuple[torch.Tensor, torch.Tensor]:
+        """(Vᵀx, r(x)) of each point, [N, `DIRECTIONS` + 1], and their squared norms [N]."""
+        found = []
+        for start in range(0, len(points), CHUNK):
+            part = points.centred(slice(start, start + CHUNK))
+            along = part @ self.directions
+            rest = part.square().sum(dim=1) - along.square().sum(dim=1)
+            part = torch.cat([along, rest.clamp(min=0).sqrt()[:, None]], dim=1)
+            found.append(part.to(points.dtype))
+        sketches = torch.cat(found)
+        return sketches, sketches.square().sum(dim=1)
+
+    def bounds(self, queries: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        """Of the squared distances of queries, given as sketches [B, s], to all points: [B, N]."""
+        found = torch.addmm(self.norms, queries, self.sketches.T, alpha=-2)
+        return found.add_((norms * self.share)[:, None])
+
+
+def _leading(points: Points) -> torch.Tensor:
+    """Orthonormal directions [d, `DIRECTIONS`] that hold most of the variance, float64.
+
+    Two steps of subspace iteration (Halko, Martinsson and Tropp, SIAM Review 2011) on some of the
+    points; any orthonormal directions give valid bounds.
+    """
+    some = points.given[:: max(1, len(points) // SAMPLE)].double() - points.centre
+    draws = generator(0, "directions")
+    start = torch.randn(some.shape[1], DIRECTIONS, generator=draws, dtype=torch.float64)
+    found = start.to(points.device)
+    for _ in range(2):
+        found = torch.linalg.qr(some.T @ (some @ found)).Q
+    return found
+
+
+def _bounds(queries: Points, rows: torch.Tensor, among: Points) -> torch.Tensor:
+    """Of the squared distances of the queries at `rows` [B] to all points: [B, N]."""
+    x = (queries.given[rows].double() - queries.centre).to(among.dtype)
+    share, parts = 1 - among.slack, []
+    for number in range(among.chunks):
+        _, y, norms = among.chunk(number)
+        parts.append(torch.addmm(norms * share, x, y.T, alpha=-2))
+    return torch.cat(parts, dim=1).add_((x.square().sum(dim=1) * share)[:, None])
+
+
+def nearest(
+    queries: np.ndarray, among: Index, count: int, *, reporter: Reporter = QUIET
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each query's nearest points, of equally near ones those that come first.
+
+    Args:
+        queries: [Q, d], float32, float64 or uint8.
+        among: N points.
+        count: how many of them, at most N.
+        reporter: shows a bar.
+
+    Returns:
+        Distances float64 [Q, count], ascending, and the points' indices int64 [Q, count].
+    """
+    ours, theirs = (
+        Points(queries, among.points.centre.cpu().numpy(), among.points.device),
+        among.points,
+    )
+    sketches = among.sketch and among.sketch.of(ours)
+    steps = torch.arange(len(ours), device=ours.device).split(max(1, CELLS // len(theirs)))
+    found = []
+    for rows in reporter.track(steps, "Nearest images", len(steps)):
+        pairs = None
+        if among.sketch:
+            bounds = among.sketch.bounds(*(part[rows] for part in sketches))
+            pairs = _possible(bounds, ours, rows, theirs, count)
+        if pairs is None or len(pairs[0]) > bounds.numel() // MANY:
+            pairs = _possible(_bounds(ours, rows, theirs), ours, rows, theirs, count)
+        found.append(_in_order(*pairs, ours, rows, theirs, count))
+    distances, indices = (torch.cat(column).cpu().numpy() for column in zip(*found, strict=True))
+    return distances, indices
+
+
+def _possible(
+    bounds: torch.Tensor, queries: Points, rows: torch.Tensor, among: Points, count: int
+) -> tuple[torch.Tensor, ...]:
+    """The pairs, as places in `bounds` [B, N], that may be among each row's `count` nearest."""
+    first = bounds.topk(count, dim=1, largest=False, sorted=False).indices
+    near = squared(queries, rows.repeat_interleave(count), among, first.flatten())
+    limits = near.view(len(rows), count).amax(dim=1).to(bounds) * (1 + 1e-6)
+    return (bounds <= limits[:, None]).nonzero(as_tuple=True)
+
+
+def _in_order(
+    row: torch.Tensor,
+    column: torch.Tensor,
+    queries: Points,
+    rows: torch.Tensor,
+    among: Points,
+    count: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distances and indices [B, count] of each row's nearest, of pairs in the rows' order."""
+    distances = squared(queries, rows[row], among, column)
+    per_row = row.bincount(minlength=len(rows))
+    begins = per_row.cumsum(0) - per_row
+    table = distances.new_full((len(rows), int(per_row.max())), torch.inf)
+    table[row, torch.arange(len(row), device=row.device) - begins[row]] = distances
+    ordered, chosen = table.sort(dim=1, stable=True)
+    return ordered[:, :count].sqrt(), column[chosen[:, :count] + begins[:, None]]
