@@ -10,13 +10,13 @@ LONGEST_UNUSED = 90 * 86_400  # seconds
 
 
 def mark_used(entry: Path) -> None:
-    """Note that an entry was read: `prune` keeps what was used last. A read-only cache may be."""
+    """Mark an entry as read: `prune` keeps recent ones. A read-only cache stays as it is."""
     with contextlib.suppress(OSError):
         os.utime(entry)
 
 
 def prune(folder: Path, keep: Path) -> None:
-    """Remove what was not used for 90 days, then the longest unused, down to 10 GiB in all.
+    """Remove entries unused for 90 days, then the longest unused, down to 10 GiB in total.
 
     What a process that died left half written goes by the same rule. A process that reads an entry
     meanwhile keeps its content, as an open file does; one that comes later makes it again.

@@ -26,7 +26,7 @@ def pick_device(name: str) -> torch.device:
         torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError):
         raise GanVkdError(
-            f"--device {name}: not on this machine: use --device auto, or --device cpu"
+            f"--device {name}: not available on this machine: use --device auto or --device cpu"
         ) from None
     return device
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Reporter:
-    """Says what is going on: notices, and a bar for whatever takes more than a moment.
+    """Prints notices, and progress bars for long work.
 
     Args:
         quiet: print nothing (errors are not its business and are printed all the same).

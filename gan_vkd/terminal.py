@@ -1,4 +1,4 @@
-"""What is said to people: harmless to a terminal, and to whoever says it."""
+"""Text for terminals: control characters are removed, and closed streams are tolerated."""
 
 import errno
 import io
@@ -7,7 +7,7 @@ GONE = (errno.EPIPE, errno.EIO)  # of a pipe that nobody reads, of a terminal th
 
 
 class _Lasting(io.FileIO):
-    """A file descriptor whose reader may go away: what nobody reads any more is dropped."""
+    """A file descriptor whose reader may go away; later output is dropped."""
 
     def write(self, data: bytes) -> int:
         """Write, or pretend to. Other errors, such as of a full disk, are raised."""

@@ -1,14 +1,15 @@
 """Judge the classes of a run's samples by a classifier that had no part in its training.
 
-Usage: python scripts/judge_classes.py RUN [DATA_ROOT]
+Usage: python scripts/judge_classes.py RUN [--data-root DIR] [--extractor bundled-1]
 
-A logistic regression on the features of the bundled evaluator, fitted to the data set's whole
-training split, judges the real test images (the yardstick) and 5,000 samples (seed 0): the share
-given the class they were asked for (top-1) or having it among their five likeliest (top-5), and
-the classes that are recognised most often. Chance is 1 / classes, and 5 / classes.
+A logistic regression on the features of a bundled evaluator (default: the newest), fitted to the
+data set's whole training split, judges the real test images (the yardstick) and 5,000 samples
+(seed 0): the share given the class they were asked for (top-1) or having it among their five
+likeliest (top-5), and the classes that are recognised most often. Chance is 1 / classes, and
+5 / classes.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,13 @@ from sklearn.preprocessing import StandardScaler
 from gan_vkd import load_generator
 from gan_vkd.config.layers import read_config
 from gan_vkd.data.sources import load_dataset
-from gan_vkd.evaluation.features import BUNDLED, extract, load_extractor
+from gan_vkd.evaluation.features import BUNDLED, bundled_names, extract, load_extractor
 from gan_vkd.progress import Reporter
 
 SAMPLES = 5_000
 
 
-def judge(run: Path, data_root: str | None) -> None:
+def judge(run: Path, data_root: str | None, extractor_name: str) -> None:
     recipe, reporter = read_config(run).data, Reporter(quiet=False)
     generator = load_generator(run)
     root = data_root or recipe.data_root
@@ -35,7 +36,7 @@ def judge(run: Path, data_root: str | None) -> None:
         image_size=generator.image_size,
         data_root=None if root is None else Path(root),
     )
-    extractor = load_extractor(BUNDLED, None, torch.device("cpu"))
+    extractor = load_extractor(extractor_name, None, torch.device("cpu"))
 
     def features(images: torch.Tensor, what: str) -> np.ndarray:
         return extract(extractor, images, what, reporter).features.numpy()
@@ -52,7 +53,7 @@ def judge(run: Path, data_root: str | None) -> None:
         likeliest = classifier.predict_proba(x).argsort(axis=1)[:, ::-1]
         top1 = likeliest[:, 0] == labels
         top5 = (likeliest[:, :5] == labels[:, None]).any(axis=1)
-        print(f"{name:17} top-1 {top1.mean():.3f}  top-5 {top5.mean():.3f}")
+        print(f"{name:17} top-1 {top1.mean():.3f}  top-5 {top5.mean():.3f} [{extractor.name}]")
     shares = [(top1[labels == label].mean(), label) for label in np.unique(labels)]
     best = ", ".join(
         f"{generator.class_names[i]} {share:.2f}" for share, i in sorted(shares)[:-11:-1]
@@ -62,6 +63,11 @@ def judge(run: Path, data_root: str | None) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
-        sys.exit(__doc__)
-    judge(Path(sys.argv[1]), *(sys.argv[2:] or [None]))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data-root")
+    parser.add_argument("--extractor", default=BUNDLED, choices=bundled_names())
+    given = parser.parse_args()
+    judge(given.run, given.data_root, given.extractor)

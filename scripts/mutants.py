@@ -26,6 +26,20 @@ TASK = ("gan_vkd/gan/task.py", ["tests/gan/test_task.py", "-k", "not what_a_run_
 PROBES = ("gan_vkd/gan/probes.py", TASK[1])
 DRAWS = ("gan_vkd/gan/draws.py", ["tests/gan/test_draws.py"])
 HINGE = ("gan_vkd/gan/losses/hinge.py", ["tests/gan/losses/test_hinge.py"])
+CONSISTENCY = ["tests/gan/terms/test_consistency.py"]
+STEP_TERMS = (STEPS[0], [*CONSISTENCY, "tests/gan/terms/test_gradient_penalties.py"])
+CR = ("gan_vkd/gan/terms/cr.py", CONSISTENCY)
+BCR = ("gan_vkd/gan/terms/bcr.py", CONSISTENCY)
+ZCR = ("gan_vkd/gan/terms/zcr.py", CONSISTENCY)
+SAN = ("gan_vkd/gan/networks/biggan.py", ["tests/gan/terms/test_san.py"])
+RELATIVISTIC = ("gan_vkd/gan/losses/relativistic.py", ["tests/gan/losses"])
+PENALTIES = ["tests/gan/terms/test_gradient_penalties.py"]
+DIGGAN = ("gan_vkd/gan/terms/diggan.py", ["tests/gan/terms/test_diggan.py"])
+AUGSELF = ("gan_vkd/gan/terms/augself.py", ["tests/gan/terms/test_augself.py"])
+ADA = ("gan_vkd/gan/augment/ada.py", ["tests/gan/augment/test_ada.py"])
+WARP = ("gan_vkd/gan/augment/warp.py", ADA[1])
+CONTROLLER = ("gan_vkd/gan/augment/controller.py", ["tests/gan/augment/test_controller.py"])
+APA = ("gan_vkd/gan/terms/apa.py", ["tests/gan/terms/test_adaptive.py"])
 LECAM = ("gan_vkd/gan/terms/lecam.py", ["tests/gan/terms/test_lecam.py"])
 VKD_TERM = ("gan_vkd/gan/terms/vkd.py", ["tests/gan/terms/test_vkd_term.py"])
 VKD_LOSS = ("gan_vkd/distill/methods/vkd.py", ["tests/distill/methods/test_vkd.py"])
@@ -38,6 +52,7 @@ AUGMENT = ("gan_vkd/gan/augment/diffaugment.py", ["tests/gan/augment"])
 BATCHES = ("gan_vkd/data/batches.py", ["tests/data/test_batches.py", "tests/gan/augment"])
 AVERAGE = ("gan_vkd/gan/ema.py", ["tests/gan/test_ema.py"])
 EXPORT = ("gan_vkd/gan/exported.py", ["tests/gan/test_exported.py"])
+LATENTS = ("gan_vkd/gan/latents.py", EXPORT[1])
 PLAYERS = ("gan_vkd/engine/players.py", ["tests/engine/test_players.py"])
 PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
 SHARE = ("gan_vkd/gan/share.py", ["tests/gan/test_share.py", "-k", "steps_of_one"])
@@ -50,6 +65,11 @@ BATCH_NORM = (
 PROCESSES = ("gan_vkd/processes.py", ["tests/test_processes.py"])
 LOOP = ("gan_vkd/engine/loop.py", PROCESSES[1])
 LAYERS = ("gan_vkd/gan/networks/layers.py", ["tests/gan/networks"])
+PROJECTED = ("gan_vkd/gan/networks/projected.py", ["tests/gan/networks/test_projected.py"])
+PYRAMID = ("gan_vkd/distill/pyramid.py", ["tests/distill/test_pyramid.py"])
+VISION_AIDED = ("gan_vkd/gan/terms/vision_aided.py", ["tests/gan/terms/test_vision_aided.py"])
+KD_DLGAN = ("gan_vkd/gan/terms/kd_dlgan.py", ["tests/gan/terms/test_kd_dlgan.py"])
+PROMPTS = ("gan_vkd/distill/prompts.py", ["tests/distill/test_prompts.py"])
 LAYERS_REFERENCE = (LAYERS[0], REFERENCE)
 
 
@@ -71,24 +91,63 @@ class Mutant:
 
 MUTANTS = [
     # The steps
-    Mutant("hinge gets the logits swapped", STEPS, "discriminator(logits_real, logits_fake)", "discriminator(logits_fake, logits_real)"),
+    Mutant("hinge gets the logits swapped", STEPS, "discriminator(real_look.logits, fake_look.logits)", "discriminator(fake_look.logits, real_look.logits)"),
     Mutant("labels of real and generated images swapped", STEPS, "torch.cat([real.labels, draws.labels])", "torch.cat([draws.labels, real.labels])"),
-    Mutant("generated images are not augmented for D", STEPS, "game.augment(fake, draws.fake)])", "fake])"),
-    Mutant("real images are not augmented", STEPS, "game.augment(real.images, draws.real)", "real.images"),
-    Mutant("real images are augmented by the generated ones' draws", STEPS, "game.augment(real.images, draws.real)", "game.augment(real.images, draws.fake)"),
+    Mutant("generated images are not augmented for D", STEPS, "game.augment(sources[1], draws.fake)]", "sources[1]]"),
+    Mutant("real images are not augmented", STEPS, "game.augment(sources[0], draws.real)", "sources[0]"),
+    Mutant("real images are augmented by the generated ones' draws", STEPS, "game.augment(sources[0], draws.real)", "game.augment(sources[0], draws.fake)"),
     Mutant("generated images are not augmented for G", STEPS, "game.discriminator(game.augment(fake, draws.fake), draws.labels)", "game.discriminator(fake, draws.labels)"),
-    Mutant("D's step trains through G", STEPS, "with torch.no_grad():", "with torch.enable_grad():"),
-    Mutant("G's step gives D gradients", STEPS, "network.requires_grad_(False)", "network.requires_grad_(True)"),
-    Mutant("D stays frozen after G's step", STEPS, "    finally:\n        network.requires_grad_(True)", "    finally:\n        pass"),
-    Mutant("terms are left out of D's loss", STEPS, "loss, scalars = loss + added,", "loss, scalars = loss,"),
-    Mutant("the teacher sees augmented images", STEPS, "game.teacher(fake) if", "game.teacher(shown.chunk(2)[1]) if"),
-    Mutant("h of real and generated images swapped", STEPS, "h_real, h_fake = h.chunk(2)", "h_fake, h_real = h.chunk(2)"),
+    Mutant("D's step trains through G", STEPS, "generate = torch.no_grad()(partial(_images, game.generator))", "generate = partial(_images, game.generator)"),
+    Mutant("G's step gives D gradients", STEPS, "        parameter.requires_grad_(False)", "        parameter.requires_grad_(True)"),
+    Mutant("D stays frozen after G's step", STEPS, "    finally:\n        for parameter in trained:\n            parameter.requires_grad_(True)", "    finally:\n        pass"),
+    Mutant("terms are left out of D's loss", STEPS, "term.discriminator(seen)\n        loss, scalars = loss + added,", "term.discriminator(seen)\n        loss, scalars = loss,"),
+    Mutant("the teacher sees augmented images", STEPS, "game.teacher(fake) if", "game.teacher(shown[1]) if"),
+    Mutant("h of real and generated images swapped", STEPS, "h_real=real_look.h,\n        h_fake=fake_look.h,", "h_real=fake_look.h,\n        h_fake=real_look.h,"),
     Mutant("the teacher is asked though nobody reads", STEPS, 'game.teacher(fake) if "teacher_fake" in reads else None', "game.teacher(fake)"),
     Mutant("the adversarial loss that terms see has the terms in it", STEPS, "adversarial=adversarial,", "adversarial=2 * adversarial,"),
     # The adversarial loss
     Mutant("hinge without its margin on real images", HINGE, "F.relu(1 - real)", "F.relu(-real)"),
     Mutant("hinge pushes generated images up", HINGE, "F.relu(1 + fake)", "F.relu(1 - fake)"),
     Mutant("G ascends", HINGE, "-fake.mean()", "fake.mean()"),
+    # The field's terms
+    Mutant("CR's second view is the first", CR, "self.second(shown, draws) if draws else bare", "shown"),
+    Mutant("CR mirrors digits", CR, 'if name != "flip" or setting.flip', "if True"),
+    Mutant("CR never mirrors", CR, 'if name != "flip" or setting.flip', 'if name != "flip"'),
+    Mutant("bCR's views swapped", BCR, "second_real, second_fake = ", "second_fake, second_real = "),
+    Mutant("bCR weighs both parts alike", BCR, "self.settings.weight_fake * fake", "self.settings.weight * fake"),
+    Mutant("zCR's view is not augmented", ZCR, "View(scene.augment(images, draws.fake), draws.labels)", "View(images, draws.labels)"),
+    Mutant("zCR draws G's images together", ZCR, "-self.settings.weight_generator * value", "self.settings.weight_generator * value"),
+    Mutant("terms are left out of G's loss", STEP_TERMS, "= contribution\n                loss, scalars = loss + added,", "= contribution\n                loss, scalars = loss,"),
+    Mutant("views count in the gradients", STEP_TERMS, "real_look.logits.sum() + fake_look.logits.sum(), by", "logits.sum(), by"),
+    Mutant("gradients by augmented images in place of the images", STEP_TERMS, "zip(GRADIENTS, [*sources, *shown]", "zip(GRADIENTS, [*shown, *sources]"),
+    Mutant("gradients are constants", STEP_TERMS, "create_graph=True", "create_graph=False, retain_graph=True"),
+    Mutant("SAN's logits train the direction", SAN, "direction.detach() * h", "direction * h"),
+    Mutant("SAN's direction trains the length", SAN, "length.detach() * (direction", "length * (direction"),
+    Mutant("SAN pulls the direction the wrong way", ("gan_vkd/gan/terms/san.py", SAN[1]), "fake.mean() - real.mean()", "real.mean() - fake.mean()"),
+    Mutant("SAN's direction trains h", ("gan_vkd/gan/terms/san.py", SAN[1]), "seen.h[:count].detach()", "seen.h[:count]"),
+    Mutant("D's relativistic loss is G's", RELATIVISTIC, "F.softplus(fake - real)", "F.softplus(real - fake)  #"),
+    Mutant("R1 without its half", ("gan_vkd/gan/terms/r1.py", PENALTIES), "self.settings.gamma / 2 * value,", "self.settings.gamma * value,"),
+    Mutant("R2 is R1", ("gan_vkd/gan/terms/r2.py", PENALTIES), 'by = "by_fake"', 'by = "by_real"'),
+    Mutant("spectral norm forgets sigma in second derivatives", (LAYERS[0], PENALTIES), "if torch.is_grad_enabled():", "if False:"),
+    Mutant("DigGAN in every step", DIGGAN, "step % self.d_steps == 0", "step >= 0"),
+    Mutant("DigGAN forgets", DIGGAN, "self.settings.memory * self.remembers", "0 * self.remembers"),
+    Mutant("DigGAN remembers what never was", DIGGAN, "self.settings.memory * self.remembers", "self.settings.memory"),
+    Mutant("AugSelf tells generated images' numbers as real ones'", AUGSELF, "seen.h_fake - bare_fake, {name: -n for", "seen.h_fake - bare_fake, {name: n for"),
+    Mutant("G's AugSelf is upside down", AUGSELF, "as_real - as_fake", "as_fake - as_real"),
+    Mutant("ADA turns once", ADA, "(1 - p).clamp(min=0).sqrt()", "(1 - p).clamp(min=0)"),
+    Mutant("ADA's shifts have fractions", ADA, "* reach).round(), 0.0)", "* reach), 0.0)"),
+    Mutant("ADA's hue turns back", ADA, "hue.sin() * around", "-hue.sin() * around"),
+    Mutant("ADA's contrast follows saturation", ADA, "saturated @ turned @ flipped @ contrasted @ lightened", "contrasted @ saturated @ turned @ flipped @ lightened"),
+    Mutant("ADA's gates are open where they should be closed", ADA, "gate[name] < chance", "gate[name] >= chance"),
+    Mutant("edges are not reflected", WARP, "return place if place < side else 2 * (side - 1) - place", "return min(place, side - 1)"),
+    Mutant("the warp is half a pixel off", WARP, "2 * shift - 0.5", "2 * shift"),
+    Mutant("the warp's gradient is no gradient", WARP, "return _Sampled.apply(gradient, grid), None, None", "return _Sampled.apply(gradient, -grid), None, None"),
+    Mutant("p goes down where D overfits", CONTROLLER, "(r - own.target).sign()", "(own.target - r).sign()"),
+    Mutant("p moves by steps in place of images", CONTROLLER, "own.interval * self.batch_size / own.images", "own.interval / own.images"),
+    Mutant("p goes below 0", CONTROLLER, "self.p.clamp_(min=0.0)", "self.p"),
+    Mutant("old signs stay", CONTROLLER, "self.signs.zero_()", "self.signs"),
+    Mutant("APA keeps the real images", APA, "torch.where(replaced[:, None, None, None], pseudo, real.images)", "torch.where(replaced[:, None, None, None], real.images, pseudo)"),
+    Mutant("APA's teacher looks at the real images", APA, "torch.where(of_all[:, None], scene.teacher(pseudo), teacher)", "teacher"),
     # The task
     Mutant("beta1 is .9", TASK, "BETAS = (0.0, 0.999)", "BETAS = (0.9, 0.999)"),
     Mutant("beta2 is .99", TASK, "BETAS = (0.0, 0.999)", "BETAS = (0.0, 0.99)"),
@@ -108,14 +167,16 @@ MUTANTS = [
     Mutant("overfitting has the wrong sign", PROBES, 'values["logit_train"] - values["logit_held_out"]', 'values["logit_held_out"] - values["logit_train"]'),
     Mutant("the networks do not depend on the seed", TASK, 'seed_for(training.seed, "networks")', 'seed_for(0, "networks")'),
     Mutant("spread of real over generated images", TASK, "self._spread(seen.fake) / self._spread(seen.real)", "self._spread(seen.real) / self._spread(seen.fake)"),
-    Mutant("an old export is handed out after loading", TASK, '        """Restore what `state_dict` gave; training goes on with the same bits."""\n        self._exported = None', '        """Restore what `state_dict` gave; training goes on with the same bits."""'),
+    Mutant("an old export is handed out after loading", TASK, '        """Restore the result of `state_dict`; training continues with the same bits."""\n        self._exported = None', '        """Restore the result of `state_dict`; training continues with the same bits."""'),
     # The players
     Mutant("gradients pile up", PLAYERS, "self.optimiser.zero_grad()", "pass"),
     Mutant("restored moments in another memory layout", PLAYERS, "torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)", "tensor.contiguous()"),
     Mutant("moments are not saved", PLAYERS, 'for name, tensor in moments.items()}', 'for name, tensor in moments.items() if name == "step"}'),
     # The draws
     Mutant("all steps share their latents", DRAWS, 'drawn["latents"][turn]', 'drawn["latents"][0]'),
-    Mutant("labels are uniform over the classes", DRAWS, "self.labels[shown]", "shown % 2"),
+    Mutant("labels are uniform over the classes", DRAWS, '"labels": self.pool[shown]', '"labels": shown % 2'),
+    Mutant("balanced training generates classes as the data have them", DRAWS, "self.pool = self.labels.unique()", "self.pool = self.labels"),
+    Mutant("balanced training shows images as the data have them", DRAWS, "if self.members is None:\n            return", "if True:\n            return"),
     Mutant("every iteration has the same latents", DRAWS, "return generator(seed, purpose, iteration)", "return generator(seed, purpose)"),
     Mutant("no mirror images", DRAWS, "& self.flip", "& False"),
     Mutant("mirror images though the data have none", DRAWS, "& self.flip", "& True"),
@@ -165,6 +226,8 @@ MUTANTS = [
     Mutant("rows and columns of a shift swapped", BATCHES, "zip(images.shape[-2:], offsets.unbind(1), strict=True)", "zip(images.shape[-2:], offsets.flip(1).unbind(1), strict=True)"),
     Mutant("shifts go the other way", BATCHES, "position[None, None, :] + offset", "position[None, None, :] - offset"),
     Mutant("mirrored upside down", BATCHES, "images.flip(-1), images)", "images.flip(-2), images)"),
+    Mutant("every round of classes has the same order", BATCHES, 'generator(seed, "round", number)', 'generator(seed, "round")'),
+    Mutant("a class's images have the same order in every epoch", BATCHES, 'generator(seed, "order of", label, epoch)', 'generator(seed, "order of", label)'),
     Mutant("every epoch has the same order", BATCHES, 'generator(seed, "order", epoch)', 'generator(seed, "order")'),
     # The average
     Mutant("the average takes the live weights' share", AVERAGE, "list(model.parameters()), 1 - decay", "list(model.parameters()), decay"),
@@ -173,7 +236,7 @@ MUTANTS = [
     Mutant("spectral norm stands still", LAYERS, "if self.training:\n                    self.u.copy_(u)", "if False:\n                    self.u.copy_(u)"),
     Mutant("spectral norm by the Frobenius norm", LAYERS, "u, sigma = _unit(matrix.mv(v))", "u, sigma = _unit(matrix.mv(v))[0], matrix.norm()"),
     Mutant("the gradient forgets that the norm moves", LAYERS_REFERENCE, "(gradient - across) / sigma", "gradient / sigma"),
-    Mutant("the class's gain is ignored", LAYERS, "gain = 1 + self.gain(labels)", "gain = 1 + 0 * self.gain(labels)"),
+    Mutant("the class's gain is ignored", LAYERS, "gain = 1 + _embedded(self.gain, labels)", "gain = 1 + 0 * _embedded(self.gain, labels)"),
     # Several processes
     Mutant("gradients stay each process's own", ALIKE, "processes.average_(self._gradients())", "pass"),
     Mutant("gradients are not scaled for the mean", SHARE, "return processes.size() * own.flatten(0, 1), None", "return own.flatten(0, 1), None"),
@@ -195,12 +258,41 @@ MUTANTS = [
     Mutant("processes are not compared", LOOP, "processes.require_same(what, processes.digest, state)", "pass"),
     Mutant("all processes take the first GPU", ("gan_vkd/device.py", ["tests/test_device.py"]), 'torch.device("cuda", own)', 'torch.device("cuda", 0)'),
     Mutant("every process checks its numbers alone", LOOP, "processes.on_first(book.check, done, terms)", "pass"),
+    # The projected discriminator
+    Mutant("real and generated images share batch norm's statistics", PROJECTED, "x.split(self.batch_size)", "x.split(2 * self.batch_size)"),
+    Mutant("scales are mixed from the finest to the coarsest", PROJECTED, "for i in reversed(range(len(maps))):", "for i in range(len(maps)):"),
+    Mutant("coarser scales are left out", PROJECTED, "self.across[i](maps[i]) + coarser", "self.across[i](maps[i])"),
+    Mutant("all seeds mix alike", PROJECTED, 'seed_for(seed, "mixing")', 'seed_for(0, "mixing")'),
+    Mutant("the heads are not normalised", PROJECTED, 'parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))', "layer"),
+    Mutant("the class is ignored", PROJECTED, "self.of_class(self.embedding(labels))", "self.of_class(0 * self.embedding(labels))"),
+    Mutant("logits are no function of h", PROJECTED, "features - mean + through_h[:, :, None, None]", "features"),
+    Mutant("gradient penalties through batch norm", ("gan_vkd/gan/cast.py", PROJECTED[1]), "if not discriminator.alone and any", "if False and any"),
+    Mutant("the frozen network trains", PYRAMID, "[m.eval().requires_grad_(False) for m in modules]", "[m.eval() for m in modules]"),
+    Mutant("batch norm of the frozen network follows the images", PYRAMID, "        self.eval().requires_grad_(False)\n", ""),
+    Mutant("other frozen parts are taken", PYRAMID, "if not torch.equal(state.cpu(), self.digest):", "if False:"),
+    Mutant("the frozen parts stay where they are", PYRAMID, "            module._apply(convert, recurse)\n", "            pass\n"),
+    # Vision-aided heads
+    Mutant("vision-aided: G pleases nobody", VISION_AIDED, "value = -sum(logits.mean()", "value = sum(logits.mean()"),
+    Mutant("vision-aided: no margin", VISION_AIDED, "F.relu(1 + fake).mean() for _, fake", "F.relu(fake).mean() for _, fake"),
+    Mutant("vision-aided: weight ignored", VISION_AIDED, "self.settings.weight * (real + fake)", "(real + fake)"),
+    Mutant("vision-aided: real images by the generated ones' draws", VISION_AIDED, 'numbers[f"{side} {name}"] for', 'numbers[f"fake {name}"] for'),
+    Mutant("vision-aided: no blur", VISION_AIDED, "self.blur, padding=1", "torch.ones_like(self.blur) / 16, padding=1"),
+    Mutant("vision-aided: from the start", VISION_AIDED, "iteration >= self.settings.start", "iteration >= 0"),
+    Mutant("vision-aided: the class is ignored", VISION_AIDED, "(self.embedding(labels) * h).sum(dim=1)", "0 * h.sum(dim=1)"),
+    # KD-DLGAN
+    Mutant("kd-dlgan: real and generated features are never swapped", KD_DLGAN, 'agkd + swapped *', 'agkd + 0 * swapped *'),
+    Mutant("kd-dlgan: they are always swapped", KD_DLGAN, '["q"] <= self.settings.probability', '["q"] <= 2'),
+    Mutant("kd-dlgan: the released form's distances are squared", KD_DLGAN, "(ours - theirs).norm(dim=1).mean()", "(ours - theirs).square().sum(dim=1).mean()"),
+    Mutant("kd-dlgan: the released form averages similarities", KD_DLGAN, "missed.square().sum()", "missed.square().mean()"),
+    Mutant("kd-dlgan: similarities are not normalised", KD_DLGAN, "F.normalize(features @ self.texts.T, dim=1)", "features @ self.texts.T"),
+    Mutant("kd-dlgan: AGKD's weight is CGKD's", KD_DLGAN, "self.agkd * agkd + self.cgkd * cgkd", "self.cgkd * agkd + self.cgkd * cgkd"),
+    Mutant("prototypes are not centred", PROMPTS, "means - centre, 0", "means, 0"),
     # The export
     Mutant("spectral norm is not folded", EXPORT, "raw / sigma", "raw"),
     Mutant("batch-norm statistics of one batch", EXPORT, "norm.momentum = None", "norm.momentum = 1.0"),
     Mutant("statistics without the classes' proportions", EXPORT, "weights = class_counts.cpu().double()", "weights = (torch.arange(len(class_counts)) == 0).double()"),
-    Mutant("statistics are not estimated anew", EXPORT, "    estimate_statistics(network, class_counts)\n", ""),
-    Mutant("samples depend on their place in the batch", ("gan_vkd/gan/latents.py", EXPORT[1]), 'generator(seed, "latent", int(index))', 'generator(seed, "latent", int(index) % 2)'),
+    Mutant("statistics are not estimated anew", EXPORT, "    estimate_statistics(network, shares_of(class_counts, card))\n", ""),
+    Mutant("samples depend on their place in the batch", LATENTS, 'generator(seed, "latent", int(index))', 'generator(seed, "latent", int(index) % 2)'),
 ]  # fmt: skip
 
 

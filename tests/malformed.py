@@ -404,6 +404,43 @@ CONFIGS = {
 }
 
 
+def packed(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def arrays() -> Iterator[Case]:
+    """Of .npz files; NumPy tells a .npy by its bytes."""
+    pixels = np.zeros((4, 16, 16, 3), np.uint8)
+    whole, bare = packed(images=pixels), io.BytesIO()
+    np.save(bare, pixels)
+    header = bare.getvalue()[:128]
+    for share in (0.1, 0.5, 0.9):
+        yield Case("arrays", f"cut at {share}", whole[: int(share * len(whole))])
+    others = {
+        "no bytes": b"",
+        "a text": b"no arrays at all",
+        "noise in it": whole[:300] + b"noise" + whole[305:],
+        "a header alone": header,
+        "a header that claims a terabyte": header.replace(
+            b"(4, 16, 16, 3)", b"(9" + b"9" * 8 + b", 64)"
+        ),
+        "a pickle": pickle.dumps([1]),
+        "objects": packed(images=np.array([{}, []], dtype=object)),
+        "a zip of no arrays": zipped(("a/x.png", encoded("PNG"))),
+        "no array": packed(),
+        "floats": packed(images=pixels.astype(float)),
+        "no images": packed(images=pixels[:0]),
+        "labels of others": packed(images=pixels, labels=np.arange(3)),
+        "texts for labels": packed(images=pixels, labels=np.array(["a", "b", "c", "d"])),
+        "too few class names": packed(images=pixels, labels=np.arange(4), class_names=["a"]),
+        "statistics": packed(mu=np.zeros(3), sigma=np.eye(3)),
+    }
+    for name, content in others.items():
+        yield Case("arrays", name, content)
+
+
 def corpus(folder: Path) -> list[Case]:
     """All of them; `folder` is for scratch."""
     ours, theirs = content_of(generator, folder), content_of(classifier, folder)
@@ -413,6 +450,7 @@ def corpus(folder: Path) -> list[Case]:
         *images(),
         *zips(),
         *folders(),
+        *arrays(),
         *broken_tensors("generator", ours),
         *headers("generator", ours, GENERATOR_HEADERS),
         *broken_tensors("classifier", theirs),
@@ -453,6 +491,11 @@ KINDS = {
     "image": Kind("the-input/a/bad.png", describe, encoded("PNG")),
     "zip": Kind("the-input", describe, zipped(("a/bad.png", encoded("PNG")))),
     "folder": Kind("the-input", describe, files(a__x=encoded("PNG"), b__x=encoded("JPEG"))),
+    "arrays": Kind(
+        "the-input.npz",
+        lambda _, path: ["data", "describe", path, "--quiet"],
+        packed(images=np.zeros((4, 16, 16, 3), np.uint8)),
+    ),
     "generator": Kind("the-input", lambda _, path: ["sample", path, "--columns", 1], generator),
     "classifier": Kind(
         "the-input", lambda _, path: ["teacher", "describe", f"file:{path}"], classifier

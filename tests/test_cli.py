@@ -75,7 +75,7 @@ def test_plain_train_is_numbered(gan_vkd, tmp_path, monkeypatch):
         "00001-digits-0.1-biggan",
     ]
     result = gan_vkd("sample", "--grid", tmp_path / "grid.png")
-    assert "The newest run: runs/00001-digits-0.1-biggan" in result.stderr
+    assert "Using the newest run: runs/00001-digits-0.1-biggan" in result.stderr
 
 
 def test_the_users_command_ends_in_one_line_without_files_and_network(
@@ -211,7 +211,7 @@ def test_bad_image_folders(refused, gan_vkd, make_folder, tmp_path, monkeypatch)
     flags = ["--dataset", broken, "--skip-bad", "--iterations", "1", "--teacher", "none"]
     result = gan_vkd("train", "--preset", "tiny", *flags)
     assert result.exit_code == 0, result.output
-    assert "left out 1 unreadable" in result.stderr
+    assert "1 unreadable files are skipped" in result.stderr
 
 
 def test_two_images_are_enough(gan_vkd, make_folder, tmp_path):

@@ -20,7 +20,7 @@ def test_auto_is_the_gpu_where_there_is_one(there, picked, monkeypatch):
 
 @pytest.mark.parametrize("name", ["nonsense", "cuda:99", "meta", "hpu", "xla", ""])
 def test_a_device_that_cannot_compute_is_one_clear_line(name):
-    with pytest.raises(GanVkdError, match=f"--device {name}: not on this machine"):
+    with pytest.raises(GanVkdError, match=f"--device {name}: not available on this machine"):
         pick_device(name)
     assert pick_device("cpu") == CPU
 

@@ -105,7 +105,7 @@ def test_a_signal_to_torchrun_saves_and_a_death_ends_all_with_a_line(tmp_path):
     assert code != 0
     (line,) = errors
     assert "another of the 2 processes is lost (it has ended)" in line
-    assert f"go on with gan-vkd train --resume --run-dir {run}" in line
+    assert f"continue with gan-vkd train --resume --run-dir {run}" in line
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def ranked(
     device: torch.device,
     bar: Bar,
 ) -> list[list[str]]:
-    """Compare calls; a row each, the fastest first.
+    """Compare calls: one row each, the fastest first.
 
     Args:
         calls, baseline, rounds, patience, device, bar: as in `interleaved`.
@@ -128,7 +128,7 @@ def _wait(device: torch.device) -> None:
 
 
 def peak_bytes(call: Call, device: torch.device) -> int:
-    """The most memory that torch's tensors took during a call, above what they took before it."""
+    """The peak memory of torch's tensors during a call, above that before it."""
     if device.type == "cuda":
         _wait(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -152,7 +152,7 @@ def peak_bytes(call: Call, device: torch.device) -> int:
 
 
 def standing_bytes(*holders: torch.nn.Module | torch.optim.Optimizer) -> int:
-    """What modules' parameters and buffers and optimisers' moments take between steps."""
+    """The memory of modules' parameters and buffers and of optimisers' moments."""
     tensors = []
     for holder in holders:
         if isinstance(holder, torch.optim.Optimizer):

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import multiprocessing
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -42,14 +41,14 @@ def bench_metrics(
     jobs["Fréchet", f"d = {dim}", "ours"] = (_frechet, dim)
     jobs["Fréchet", f"d = {dim}", "scipy"] = (_scipy, dim)
     seconds: dict[tuple, list[float]] = {job: [] for job in jobs}
-    gigabytes: dict[tuple, list[float]] = {job: [] for job in jobs}
+    peaks: dict[tuple, list[int]] = {job: [] for job in jobs}
     with reporter.bar("Metrics", rounds * len(jobs)) as bar:
         for _ in range(rounds):
             for job, (function, *arguments) in jobs.items():
                 bar.advance(0, " ".join(job))
                 took, peak = _apart(function, arguments)
                 seconds[job].append(took)
-                gigabytes[job].append(peak / 2**30)
+                peaks[job] += [] if peak is None else [peak]
                 bar.advance(1)
     rows = []
     for job in jobs:
@@ -60,7 +59,7 @@ def bench_metrics(
                 " ".join(job),
                 f"{np.median(seconds[job]):.3g}",
                 "" if job == ours else f"{np.median(ratios):.2f}",
-                f"{np.median(gigabytes[job]):.2f}",
+                f"{np.median(peaks[job]) / 2**30:.2f}" if peaks[job] else "-",
             ]
         )
     return (
@@ -72,24 +71,30 @@ def _legend(dim: int, rounds: int, device: object) -> str:
     return (
         f"k = {NEAREST_K}, {dim} features in float32, as many real as generated images, {rounds} "
         f"rounds, each measurement in a process of its own, {machine(device)}. x ours: median over "
-        "rounds. peak GiB: what the process took above the features."
+        "rounds. peak GiB: what the process took above the features (not known on Windows)."
     )
 
 
-def _apart(function: Callable, arguments: list) -> tuple[float, int]:
-    """Seconds and bytes of a measurement in a fresh process."""
+def _apart(function: Callable, arguments: list) -> tuple[float, int | None]:
+    """Seconds and bytes of a measurement in a fresh process; None where bytes are not known."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(function, *arguments).result()
 
 
-def _measured(call: Callable[[], object]) -> tuple[float, int]:
+def _measured(call: Callable[[], object]) -> tuple[float, int | None]:
     before, start = _peak_resident(), time.perf_counter()
     call()
-    return time.perf_counter() - start, _peak_resident() - before
+    took, after = time.perf_counter() - start, _peak_resident()
+    return took, None if before is None else after - before
 
 
-def _peak_resident() -> int:
+def _peak_resident() -> int | None:
+    """The most bytes that this process has had in memory; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -101,14 +106,14 @@ def _features(count: int, dim: int, seed: int) -> np.ndarray:
     return features
 
 
-def _ours(count: int, dim: int, device: str) -> tuple[float, int]:
+def _ours(count: int, dim: int, device: str) -> tuple[float, int | None]:
     from gan_vkd.evaluation.prdc import compute_prdc
 
     real, fake = _features(count, dim, 0), _features(count, dim, 1)
     return _measured(lambda: compute_prdc(real, fake, NEAREST_K, device=device))
 
 
-def _theirs(count: int, dim: int) -> tuple[float, int]:
+def _theirs(count: int, dim: int) -> tuple[float, int | None]:
     import prdc
 
     real, fake = _features(count, dim, 0), _features(count, dim, 1)
@@ -122,14 +127,14 @@ def _covariances(dim: int) -> list[np.ndarray]:
     return [part for seed in (0, 1) for part in moments(_features(4 * dim, dim, seed))]
 
 
-def _frechet(dim: int) -> tuple[float, int]:
+def _frechet(dim: int) -> tuple[float, int | None]:
     from gan_vkd.evaluation.frechet import frechet_distance
 
     given = _covariances(dim)
     return _measured(lambda: frechet_distance(*given))
 
 
-def _scipy(dim: int) -> tuple[float, int]:
+def _scipy(dim: int) -> tuple[float, int | None]:
     from scipy.linalg import sqrtm
 
     _, sigma1, _, sigma2 = _covariances(dim)

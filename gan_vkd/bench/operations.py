@@ -1,4 +1,4 @@
-"""What a call asks of torch: operations, and questions that make the host wait for a GPU."""
+"""Counts of a call's torch operations, and of those that make the host wait for a GPU."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What distillation adds to a training step (V_kD supplement, Table 2)."""
+"""The cost of distillation in a training step (V_kD supplement, Table 2)."""
 
 import math
 from collections.abc import Callable
@@ -100,7 +100,7 @@ class _Classifier:
         self.indices = torch.randint(IMAGENET, (batch,), device=device)
 
     def step(self, loss: nn.Module) -> tuple[Callable[[], None], tuple]:
-        """A training step with this loss, and what holds its memory between steps."""
+        """A training step with this loss, and the objects that hold memory between steps."""
         trained = [*self.student.parameters(), *loss.parameters()]
         optimiser = torch.optim.AdamW(trained, 1e-4)
 

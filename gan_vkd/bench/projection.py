@@ -1,4 +1,4 @@
-"""What a projection costs: a training step of each, beside a bare linear layer's."""
+"""The cost of projections: a training step of each, compared with a linear layer."""
 
 from collections.abc import Callable
 

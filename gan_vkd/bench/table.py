@@ -1,4 +1,4 @@
-"""Tables in Markdown, to read in a terminal and to keep in a document; and what they stand for."""
+"""Markdown tables for terminals and documents, and the machine they were measured on."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ import torch
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """An aligned Markdown table; the first column to the left, figures to the right."""
+    """An aligned Markdown table: the first column to the left, numbers to the right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def line(cells: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The speed of a GAN's iteration: all of it, its parts, and what it asks of the host."""
+"""The speed of a GAN iteration: in total, by parts, and its waits for the host."""
 
 from collections.abc import Callable
 from pathlib import Path

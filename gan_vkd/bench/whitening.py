@@ -1,4 +1,4 @@
-"""What a normalisation of the targets costs, and how white they are then."""
+"""The cost of normalisations of the targets, and how white their results are."""
 
 from collections.abc import Callable
 

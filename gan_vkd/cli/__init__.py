@@ -22,14 +22,14 @@ from gan_vkd.terminal import lasting
 @click.version_option(__version__, prog_name="gan-vkd")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Train a BigGAN on few images with V_kD, sample from it, and measure it."""
+    """Train a BigGAN on few images with V_kD, draw samples from it, and evaluate them."""
     command = context.invoked_subcommand
     if command != "train" and processes_started() > 1:
         raise click.UsageError(f"{command} runs in one process: start it without torchrun")
 
 
 def main() -> None:
-    """The console script. No command fails for what a terminal can't show, or nobody reads."""
+    """The console script; characters that a terminal lacks and closed pipes are tolerated."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):

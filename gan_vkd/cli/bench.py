@@ -10,14 +10,18 @@ from gan_vkd.cli.plumbing import begin, device_option, preset_option, quiet_opti
 from gan_vkd.config.layers import DEFAULT_PRESET, preset_layer, resolve, set_layer, with_layer
 
 rounds_option = click.option(
-    "--rounds", type=click.IntRange(min=1), default=7, show_default=True, help="Calls of each."
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=7,
+    show_default=True,
+    help="Measurements of each candidate.",
 )
 patience_option = click.option(
     "--patience",
     type=click.FloatRange(min=0),
     default=20.0,
     show_default=True,
-    help="Seconds after which a slow candidate sits out the other rounds.",
+    help="A candidate that takes more seconds than this is left out of later rounds.",
 )
 
 
@@ -30,20 +34,24 @@ class Pair(click.ParamType):
         """The text as two counts."""
         parts = value.split("x")
         if len(parts) != 2 or not all(part.isdecimal() and int(part) > 1 for part in parts):
-            self.fail(f"{value!r} is no pair of sizes: write 512x2048")
+            self.fail(f"{value!r} is not a pair of sizes: write 512x2048")
         return int(parts[0]), int(parts[1])
 
 
 @click.group()
 def bench() -> None:
-    """Timings as ratios, side by side in one run; tables in Markdown on standard output."""
+    """Measure speed and memory as ratios, side by side; print Markdown tables."""
     for name, level in (("KINETO_LOG_LEVEL", "99"), ("TORCH_CPP_LOG_LEVEL", "ERROR")):
         os.environ.setdefault(name, level)  # torch's profiler, which counts memory, is talkative
 
 
 @bench.command("projection")
-@click.option("--size", "sizes", type=Pair(), multiple=True, help="ds x dt; may be repeated.")
-@click.option("--batch", type=click.IntRange(min=2), default=256, show_default=True)
+@click.option(
+    "--size", "sizes", type=Pair(), multiple=True, help="Dimensions ds x dt; may be repeated."
+)
+@click.option(
+    "--batch", type=click.IntRange(min=2), default=256, show_default=True, help="Batch size."
+)
 @rounds_option
 @patience_option
 @device_option
@@ -51,7 +59,7 @@ def bench() -> None:
 def projection(
     sizes: tuple, batch: int, rounds: int, patience: float, device: str, quiet: bool
 ) -> None:
-    """Every projection, and torch's own orthogonal maps, beside a bare linear layer."""
+    """Compare every projection, and torch's orthogonal parametrizations, with a linear layer."""
     picked, reporter = begin(device, quiet)
     from gan_vkd.bench.projection import SIZES, bench_projection
 
@@ -67,13 +75,15 @@ def projection(
 
 
 @bench.command("whitening")
-@click.option("--size", "sizes", type=Pair(), multiple=True, help="B x dt; may be repeated.")
+@click.option(
+    "--size", "sizes", type=Pair(), multiple=True, help="Batch size x dt; may be repeated."
+)
 @rounds_option
 @patience_option
 @device_option
 @quiet_option
 def whitening(sizes: tuple, rounds: int, patience: float, device: str, quiet: bool) -> None:
-    """Every normalisation of the targets beside layer norm."""
+    """Compare every normalisation of the targets with layer norm."""
     picked, reporter = begin(device, quiet)
     from gan_vkd.bench.whitening import SIZES, bench_whitening
 
@@ -84,15 +94,27 @@ def whitening(sizes: tuple, rounds: int, patience: float, device: str, quiet: bo
 
 
 @bench.command("overhead")
-@click.option("--teacher", type=click.Choice(["resnet50", "regnety_160"]), default="resnet50")
-@click.option("--batch", type=click.IntRange(min=2), help="Default 1,024 on a GPU, else 16.")
 @click.option(
-    "--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Calls of each."
+    "--teacher",
+    type=click.Choice(["resnet50", "regnety_160"]),
+    default="resnet50",
+    show_default=True,
+    help="The teacher network.",
+)
+@click.option(
+    "--batch", type=click.IntRange(min=2), help="Images per step.  [1024 on a GPU, else 16]"
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Measurements of each candidate.",
 )
 @device_option
 @quiet_option
 def overhead(teacher: str, batch: int | None, rounds: int, device: str, quiet: bool) -> None:
-    """Table 2: a DeiT-S step under each loss; and the share of a step that is V_kD's own."""
+    """Time a DeiT-S step with each loss (Table 2 of the paper), and V_kD's share of it."""
     picked, reporter = begin(device, quiet)
     from gan_vkd.bench.overhead import bench_overhead
 
@@ -112,14 +134,22 @@ def overhead(teacher: str, batch: int | None, rounds: int, device: str, quiet: b
     "counts",
     type=click.IntRange(min=10),
     multiple=True,
-    help="Images a side; may be repeated.  [5000, 10000, 50000]",
+    help="Real, and generated, images; may be repeated.  [5000, 10000, 50000]",
 )
-@click.option("--dim", type=click.IntRange(min=2), default=2_048, show_default=True)
-@click.option("--rounds", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--dim", type=click.IntRange(min=2), default=2_048, show_default=True, help="Feature dimension."
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Measurements of each candidate.",
+)
 @device_option
 @quiet_option
 def metrics(counts: tuple, dim: int, rounds: int, device: str, quiet: bool) -> None:
-    """PRDC and the Fréchet distance beside prdc and scipy."""
+    """Compare PRDC and the Fréchet distance with prdc and scipy."""
     picked, reporter = begin(device, quiet)
     from gan_vkd.bench.metrics import COUNTS, bench_metrics
 
@@ -132,17 +162,38 @@ def metrics(counts: tuple, dim: int, rounds: int, device: str, quiet: bool) -> N
 @bench.command("train")
 @preset_option
 @set_option
-@click.option("--teacher", default="efficientnet-lite0", show_default=True, help="none: without.")
-@click.option("--with", "additions", multiple=True, metavar="NAME[:FIELD=VALUE,...]", help="Terms.")
+@click.option(
+    "--teacher",
+    default="efficientnet-lite0",
+    show_default=True,
+    help="The teacher; none compares nothing.",
+)
+@click.option(
+    "--with",
+    "additions",
+    multiple=True,
+    metavar="NAME[:FIELD=VALUE,...]",
+    help="Add a term to D's loss.",
+)
 @click.option(
     "--batch",
     "batches",
     type=click.IntRange(min=2),
     multiple=True,
-    help="Images a step; may be repeated.  [the recipe's]",
+    help="Images per step; may be repeated.  [the recipe's]",
 )
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--profile", type=click.Path(path_type=Path), help="Write torch's trace there.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Measurements of each candidate.",
+)
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path),
+    help="Write a trace of torch's profiler to this file.",
+)
 @device_option
 @quiet_option
 def train(
@@ -156,7 +207,7 @@ def train(
     device: str,
     quiet: bool,
 ) -> None:
-    """A GAN's iteration without and with its teacher: speed, parts, what the host is asked."""
+    """Time a GAN iteration with and without its teacher, its parts and its waits for the host."""
     picked, reporter = begin(device, quiet)
     preset = preset or DEFAULT_PRESET
     layers = [(f"--preset {preset}", preset_layer(preset)), ("--set", set_layer(assignments))]

@@ -10,7 +10,7 @@ from gan_vkd.terminal import printable
 
 @click.group()
 def data() -> None:
-    """Data sets."""
+    """Inspect data sets."""
 
 
 @data.command("describe")
@@ -19,12 +19,13 @@ def data() -> None:
 @skip_bad_option
 @quiet_option
 def describe_data(spec: str, data_root: Path | None, skip_bad: bool, quiet: bool) -> None:
-    """What a data set holds, how it was read, and what of it is not used.
+    """Print what a data set holds, how it was read, and which files are not used.
 
-    SPEC is digits, cifar10, cifar100, or a folder, zip, .tar or .tar.gz of images: train/<class>/*
-    with test/<class>/* (or val, validation, dev; in any case), <class>/*, or images alone, which
-    are one class. Labels may stand in dataset.json (NVlabs'), labels.csv or metadata.csv (columns
-    file and label). All the rules: docs/layouts.md.
+    SPEC is digits, cifar10, cifar100, an .npz or .npy of images, or a folder, zip, .tar or .tar.gz
+    of them: train/<class>/* with test/<class>/* (or val, validation, dev; in any case),
+    <class>/*, or images without folders, which form one class. A file dataset.json (NVlabs),
+    labels.csv or metadata.csv (columns file and label) may give the labels. docs/layouts.md
+    has all rules.
     """
     _, reporter = begin(quiet=quiet)
     from gan_vkd.data.sources import describe, read_dataset

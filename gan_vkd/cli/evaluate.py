@@ -10,36 +10,67 @@ from gan_vkd.cli.plumbing import begin, data_root_option, device_option, newest,
 from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.terminal import printable
 
+FIELD_NUM = 10_000  # samples of the data-limited literature
+
 
 @click.command("eval")
 @click.argument("target", required=False, type=click.Path(path_type=Path))
-@click.option("--reference", help="train, test or subset of the run's data; or SPEC[:train|test].")
-@click.option("--num", type=click.IntRange(min=2), help="Images judged.  [5000]")
-@click.option("--nearest-k", type=click.IntRange(min=1), help="k of neighbourhoods.  [5]")
-@click.option("--json", "json_file", help="Write the figures here too; - for standard output.")
+@click.option(
+    "--reference",
+    help="Real images to compare with: train, test or subset (of the run's data), "
+    "SPEC[:train|test], or a file written by --save-stats.  [train]",
+)
+@click.option(
+    "--save-stats",
+    type=click.Path(path_type=Path),
+    help="Write the statistics of the reference to this .npz, for later use by --reference.",
+)
+@click.option(
+    "--moments-only",
+    is_flag=True,
+    help="With --save-stats: write mean and covariance without features, for FID and IS only.",
+)
+@click.option("--num", type=click.IntRange(min=2), help="Number of images to evaluate.  [5000]")
+@click.option(
+    "--protocol",
+    "named",
+    type=click.Choice(["field"]),
+    help="field: 10,000 samples against the run's test split, as in papers on CIFAR.",
+)
+@click.option(
+    "--nearest-k",
+    type=click.IntRange(min=1),
+    help="k of precision, recall, density and coverage.  [5]",
+)
+@click.option(
+    "--json", "json_file", help="Also write the metrics to this file; - for standard output."
+)
 @click.option(
     "--extractor",
-    help="inception, bundled-2, -2b or -1, or a teacher's spec.  [inception if at hand]",
+    help="Feature extractor: inception, bundled-2, bundled-2b, bundled-1, or a teacher.  "
+    "[inception where its weights are present, else bundled-2]",
 )
-@click.option("--extractor-weights", type=click.Path(path_type=Path), help="Its file of weights.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the latents.")
+@click.option(
+    "--extractor-weights", type=click.Path(path_type=Path), help="The extractor's weights."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the latents.  [0]")
 @click.option(
     "--checkpoint",
     type=click.Choice(["last", "best"]),
     default="last",
-    help="The run's last one, or the one it chose on validation images.",
+    help="The last checkpoint, or the one chosen on validation images.  [last]",
 )
 @click.option(
     "--compare",
     nargs=2,
     type=click.Path(path_type=Path),
-    help="Two results (JSON files, or runs) side by side; nothing is judged.",
+    help="Compare two results (JSON files, or runs) without a new evaluation.",
 )
-@click.option("--dataset", help="The run's own data, where they have moved.")
+@click.option("--dataset", help="New place of the run's data set, if it has moved.")
 @click.option(
     "--size",
     type=click.IntRange(1, 1024),
-    help="Bring a folder's images, and the reference, to this side.",
+    help="Resize both the images and the reference to this many pixels.",
 )
 @data_root_option
 @device_option
@@ -49,7 +80,10 @@ def evaluate(
     context: click.Context,
     target: Path | None,
     reference: str | None,
+    save_stats: Path | None,
+    moments_only: bool,
     num: int | None,
+    named: str | None,
     nearest_k: int | None,
     json_file: str | None,
     extractor: str | None,
@@ -63,16 +97,23 @@ def evaluate(
     device: str,
     quiet: bool,
 ) -> None:
-    """FID, IS, KID, precision, recall, density and coverage of a run, or of a folder of images.
+    """Evaluate a run, or image files: FID, IS, KID, precision, recall, density, coverage.
 
-    TARGET is a run directory (default the newest), or a folder, zip, .npz or .npy of images
-    (uint8 [N, H, W, 3] or [N, 3, H, W]); so may be the reference's SPEC.
+    TARGET is a run directory (default: the newest run), or a folder, zip, tar, .npz or .npy of
+    images. SPEC names a data set as in gan-vkd train --dataset.
     """
     if compare:
         judging = {each.name for each in context.command.params} - {"compare", "json_file", "quiet"}
-        _refuse(context, judging, "--compare judges nothing")
+        _refuse(context, judging, "--compare evaluates nothing")
         _compare(*compare, json_file, quiet)
         return
+    if moments_only and save_stats is None:
+        raise click.UsageError("--moments-only needs --save-stats")
+    if save_stats is not None and save_stats.suffix != ".npz":
+        raise click.UsageError(f"--save-stats {save_stats}: the name must end in .npz")
+    if named == "field":
+        _refuse(context, {"num", "reference"}, "--protocol field sets it")
+        num, reference = FIELD_NUM, "test"
     target = target or newest(quiet)
     picked, reporter = begin(device, quiet)
 
@@ -80,6 +121,7 @@ def evaluate(
     from gan_vkd.evaluation.features import load_extractor
     from gan_vkd.evaluation.findings import sentences
     from gan_vkd.evaluation.pictures import nearest_picture
+    from gan_vkd.evaluation.reference import Reference, save_statistics
     from gan_vkd.evaluation.table import metrics_table
     from gan_vkd.paths import replacing
 
@@ -89,8 +131,8 @@ def evaluate(
     of_run = judged.is_run(target)
     _refuse(
         context,
-        {"size"} if of_run else {"seed", "checkpoint", "dataset"},
-        f"{target} is {'a run' if of_run else 'no run'}",
+        {"size"} if of_run else {"seed", "checkpoint", "dataset", "named"},
+        f"{target} is {'a run' if of_run else 'not a run'}",
     )
     if of_run:
         case = judged.case_of_run(
@@ -112,8 +154,17 @@ def evaluate(
             settings=EvaluationSettings(**given),
             size=size,
             data_root=data_root,
+            extractor=loaded,
             reporter=reporter,
         )
+    if save_stats is not None:
+        if isinstance(case.real.reference, Reference):
+            raise click.UsageError(
+                "--save-stats: the reference is a statistics file already: drop --save-stats"
+            )
+        measured = protocol.as_reference(case.real, loaded, reporter)
+        save_statistics(measured, save_stats, with_features=not moments_only)
+        reporter.say(f"Statistics of the reference: {save_stats}")
     result = protocol.evaluate(
         case.judged,
         case.real,
@@ -122,18 +173,22 @@ def evaluate(
         nearest_k=case.nearest_k,
         reporter=reporter,
     )
-    picture = nearest_picture(result["copies"], case.judged.images, case.real.training.images)
+    picture = None
+    if result["copies"] is not None:
+        picture = nearest_picture(result["copies"], case.judged.images, case.real.training.images)
     text = _as_text(result)
     _show(metrics_table(result), sentences(result), text, json_file, quiet)
     places = [judged.result_path(target, result)] if of_run else []
     if json_file not in (None, "-"):
         places.append(Path(json_file))
     for place in places:
-        with replacing(place.with_suffix(".nearest.png")) as temporary:
-            picture.save(temporary, "PNG")
+        if picture is not None:
+            with replacing(place.with_suffix(".nearest.png")) as temporary:
+                picture.save(temporary, "PNG")
         with replacing(place) as temporary:
             temporary.write_text(text)
-        reporter.say(f"Written to {place}, with the nearest training images as .nearest.png")
+        beside = "" if picture is None else ", with the nearest training images as .nearest.png"
+        reporter.say(f"Written to {place}{beside}")
 
 
 def _compare(first: Path, second: Path, json_file: str | None, quiet: bool) -> None:

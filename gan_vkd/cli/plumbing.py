@@ -1,4 +1,4 @@
-"""What the commands share: one-line errors, durations, common options, the start of each."""
+"""Shared parts of the commands: one-line errors, durations, common options, start-up."""
 
 import os
 import re
@@ -65,36 +65,50 @@ class Duration(click.ParamType):
         """The text as seconds."""
         match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", value.strip())
         if not value.strip() or not match:
-            self.fail(f"{value!r} is no duration: write 90s, 25m or 1h30m")
+            self.fail(f"{value!r} is not a duration: write 90s, 25m or 1h30m")
         hours, minutes, seconds = (int(part or 0) for part in match.groups())
         return float(hours * 3600 + minutes * 60 + seconds)
 
 
-quiet_option = click.option("--quiet", is_flag=True, help="No progress and notices.")
-device_option = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+quiet_option = click.option("--quiet", is_flag=True, help="Print no progress and no notices.")
+device_option = click.option(
+    "--device", default="auto", help="auto, cpu, cuda, cuda:1, ...  [auto]"
+)
 data_root_option = click.option(
     "--data-root",
     type=click.Path(path_type=Path),
-    help="Where cifar10 and cifar100 are looked for, and downloaded to.",
+    help="Folder of cifar10 and cifar100; they are downloaded into it.  [the user's cache]",
 )
 teacher_weights_option = click.option(
     "--teacher-weights",
     type=click.Path(path_type=Path),
-    help="The teacher's weights: safetensors, or a PyTorch state dict.",
+    help="The teacher's weights, as safetensors or a PyTorch state dict.",
 )
 preset_option = click.option(
     "--preset",
     type=click.Choice(PRESETS),
-    help="Settings.  [cifar; train takes lab where there is neither a GPU nor a --config]",
+    help="Base settings.  [cifar; train: lab without a GPU and --config]",
 )
 config_option = click.option(
-    "--config", type=click.Path(path_type=Path), help="A YAML recipe over the preset."
+    "--config",
+    "configs",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="YAML recipe that overrides the preset; of several the later override the earlier.",
 )
 set_option = click.option(
-    "--set", "assignments", multiple=True, metavar="GROUP.FIELD=VALUE", help="Any field."
+    "--preset",
+    type=click.Choice(PRESETS),
+    help="Base settings.  [cifar; train: lab without a GPU and --config]",
+)
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path), help="YAML recipe that overrides the preset."
+)
+set_option = click.option(
+    "--set", "assignments", multiple=True, metavar="GROUP.FIELD=VALUE", help="Set any field."
 )
 skip_bad_option = click.option(
-    "--skip-bad", is_flag=True, help="Leave unreadable images out, and name them."
+    "--skip-bad", is_flag=True, help="Skip unreadable images and list them."
 )
 
 
@@ -133,10 +147,10 @@ def begin(device: str = "auto", quiet: bool = False) -> tuple[Any, Any]:
 
 
 def newest(quiet: bool) -> Path:
-    """The newest run under runs/, said aloud."""
+    """The newest run in runs/; its name is printed."""
     from gan_vkd.engine.run_dir import newest_run
 
     run = newest_run()
     if not quiet and not alike_elsewhere():
-        click.echo(printable(f"The newest run: {run}"), err=True)
+        click.echo(printable(f"Using the newest run: {run}"), err=True)
     return run

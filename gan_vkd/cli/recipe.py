@@ -6,7 +6,7 @@ import click
 
 from gan_vkd.cli.plumbing import config_option, preset_option, set_option
 from gan_vkd.config.layers import DEFAULT_PRESET, file_layer, preset_layer, resolve, set_layer
-from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, LOSSES, TERMS
+from gan_vkd.config.registry import AUGMENTATIONS, DISCRIMINATORS, DISTILLATIONS, LOSSES, TERMS
 from gan_vkd.terminal import printable
 
 
@@ -14,17 +14,16 @@ from gan_vkd.terminal import printable
 @preset_option
 @config_option
 @set_option
-def recipe(preset: str | None, config: Path | None, assignments: tuple[str, ...]) -> None:
-    """Print the complete recipe, a comment on each field: what it is, its range, its default.
+def recipe(preset: str | None, configs: tuple[Path, ...], assignments: tuple[str, ...]) -> None:
+    """Print the complete recipe, with the meaning, range and default of each field.
 
-    The output is a file for --config.
+    The output can be passed to --config.
     """
     from gan_vkd.config.describe import described
 
     preset = preset or DEFAULT_PRESET
     layers = [(f"--preset {preset}", preset_layer(preset))]
-    if config is not None:
-        layers.append((f"--config {config}", file_layer(config)))
+    layers += [(f"--config {config}", file_layer(config)) for config in configs]
     layers.append(("--set", set_layer(assignments)))
     for line in described(resolve(layers)).splitlines():
         click.echo(printable(line))
@@ -32,8 +31,9 @@ def recipe(preset: str | None, config: Path | None, assignments: tuple[str, ...]
 
 @click.command()
 def methods() -> None:
-    """The losses, terms, methods of distillation and augmentations there are, with their papers."""
+    """List discriminators, losses, terms, distillation methods and augmentations, with papers."""
     for flag, registry in (
+        ("--discriminator NAME", DISCRIMINATORS),
         ("--loss NAME", LOSSES),
         ("--with NAME", TERMS),
         ("--with NAME, with a --teacher", DISTILLATIONS),

@@ -13,13 +13,14 @@ from gan_vkd.terminal import printable
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The HTML file.  [RUN/report.html; report.html for several runs]",
+    help="HTML file to write.  [RUN/report.html; for several runs report.html]",
 )
 @quiet_option
 def report(runs: tuple[Path, ...], out: Path | None, quiet: bool) -> None:
-    """Write one HTML file about runs: figures, curves, samples, classes, nearest images.
+    """Write one HTML file about runs: metrics, curves, samples, classes, nearest images.
 
-    It needs no network. Several runs stand side by side. RUN: default the newest.
+    The file loads nothing from a network. Several runs are shown side by side. RUN is a run
+    directory (default: the newest run).
     """
     runs = runs or (newest(quiet),)
     from gan_vkd.report.page import write_report

@@ -12,28 +12,50 @@ from gan_vkd.terminal import printable
 
 if TYPE_CHECKING:
     from gan_vkd.gan.exported import ExportedGenerator
+    from gan_vkd.progress import Reporter
 
 
 @click.command()
 @click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--grid", type=click.Path(path_type=Path), help="The grid's file: .png, .jpg, ...")
+@click.option(
+    "--grid",
+    type=click.Path(path_type=Path),
+    help="File of the grid: .png, .jpg, ...  [RUN/samples/grid.png]",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Write single images to this folder, or all to this .npz.",
+    help="Write single images to this folder, all images to this .npz or .npy, or a walk to this "
+    ".gif.",
 )
-@click.option("--num", type=click.IntRange(min=1), help="Images in all, with --out.  [64]")
-@click.option("--classes", help='Names, or numbers, as in 3,7,apple,"a, b"; default all.')
-@click.option("--columns", type=click.IntRange(1, 1000), help="Images a row.  [10]")
-@click.option("--truncation", type=click.FloatRange(min=0, min_open=True), help="Such as 0.8.")
-@click.option("--interpolate", is_flag=True, help="Each row walks from one latent to another.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of the latents.  [0]")
-@click.option("--seeds", help="One image a seed, of each class, as in 3,17.")
+@click.option("--num", type=click.IntRange(min=1), help="Total number of images, with --out.  [64]")
+@click.option("--classes", help='Class names or numbers, as in 3,7,apple,"a, b".  [all]')
+@click.option("--columns", type=click.IntRange(1, 1000), help="Images per row.  [10; in walks 6]")
+@click.option(
+    "--truncation",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Truncate the latents at this value, such as 0.8.  [none]",
+)
+@click.option(
+    "--interpolate", is_flag=True, help="Show in each row the way from one latent to another."
+)
+@click.option(
+    "--walk",
+    type=click.Choice(["latents", "classes"]),
+    help="Write a GIF that loops through latents, or through classes.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1, 1000),
+    help="Frames of a walk from one latent or class to the next.  [12]",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the latents.  [0]")
+@click.option("--seeds", help="Draw one image per seed and class, as in 3,17.")
 @click.option(
     "--latents",
     "latents_file",
     type=click.Path(path_type=Path),
-    help="One image a latent, of each class: a .npy or .npz of [N, z_dim].",
+    help="Draw one image per latent and class; a .npy or .npz of [N, z_dim].",
 )
 @device_option
 @quiet_option
@@ -46,20 +68,31 @@ def sample(
     columns: int | None,
     truncation: float | None,
     interpolate: bool,
+    walk: str | None,
+    frames: int | None,
     seed: int | None,
     seeds: str | None,
     latents_file: Path | None,
     device: str,
     quiet: bool,
 ) -> None:
-    """Draw images: a grid with a row a class, or single images with --out.
+    """Draw images: a grid with one row per class, single images with --out, or a walk with --walk.
 
-    RUN is a run directory or a generator.safetensors; default the newest run.
+    RUN is a run directory or a generator.safetensors (default: the newest run).
     """
     given = {"--grid": grid, "--interpolate": interpolate or None, "--columns": columns}
     given |= {"--seed": seed, "--num": num, "--truncation": truncation, "--seeds": seeds}
+    given |= {"--latents": latents_file}
     given = [flag for flag, value in given.items() if value is not None]
-    if out is not None:
+    if walk is not None:
+        _exclude("--walk", given, "--grid", "--interpolate", "--num", "--seeds", "--latents")
+        if out is not None and out.suffix.lower() != ".gif":
+            raise click.UsageError(f"--out {out}: a walk's name must end in .gif")
+        if out is not None and out.exists():
+            raise GanVkdError(f"--out {out}: already exists: choose a new name")
+    elif frames is not None:
+        raise click.UsageError("--frames needs --walk")
+    elif out is not None:
         _exclude("--out", given, "--grid", "--interpolate", "--columns")
     for flag, value in (("--seeds", seeds), ("--latents", latents_file)):
         if value is not None:
@@ -67,7 +100,7 @@ def sample(
     if latents_file is not None:
         _exclude("--latents", given, "--seeds", "--truncation")
     if num is not None and out is None:
-        raise click.UsageError("--num goes with --out; for a grid use --columns")
+        raise click.UsageError("--num needs --out; for a grid use --columns")
     kind = _picture_format(grid)
     run = run or newest(quiet)
     picked, reporter = begin(device, quiet)
@@ -84,6 +117,12 @@ def sample(
     elif latents_file is not None:
         z = read_latents(latents_file, z_dim)
     options = {"classes": chosen, "seed": seed, "truncation": truncation}
+    if walk is not None:
+        out = out or _beside(run, "walk.gif")
+        options |= {"columns": columns or 6, "frames": frames or 12}
+        _write_walk(generator, walk, out, options, reporter)
+        click.echo(printable(str(out)))
+        return
     if out is not None:
         if z is not None:
             sampling.write_latents(generator, out, z, classes=chosen, reporter=reporter)
@@ -93,18 +132,39 @@ def sample(
         return
     shown, known = len(sampling.shown_classes(generator, seed)), len(generator.class_names)
     if chosen is None and shown < known:
-        reporter.say(f"{shown} of {known:,} classes, drawn by --seed: --classes names others")
+        reporter.say(
+            f"Showing {shown} of {known:,} classes, drawn by --seed; --classes chooses others"
+        )
     if z is not None:
         picture = sampling.latent_grid(generator, z, classes=chosen)
     else:
         draw = sampling.interpolation_grid if interpolate else sampling.class_grid
         picture = draw(generator, columns=columns or 10, **options)
-    name = "walk" if interpolate else "grid"
-    place = run / "samples" / f"{name}.png" if run.is_dir() else run.with_name(f"{name}.png")
-    grid = grid or place
+    grid = grid or _beside(run, "walk.png" if interpolate else "grid.png")
     with replacing(grid) as temporary:
         picture.save(temporary, kind, quality=95)
     click.echo(printable(str(grid)))
+
+
+def _beside(run: Path, name: str) -> Path:
+    """Where a picture goes by default: a run's samples, or a generator's folder."""
+    return run / "samples" / name if run.is_dir() else run.with_name(name)
+
+
+def _write_walk(
+    generator: "ExportedGenerator", kind: str, out: Path, options: dict, reporter: "Reporter"
+) -> None:
+    from gan_vkd.gan.sampling import shown_classes
+    from gan_vkd.gan.walks import MOST_CLASSES, STATIONS, class_walk, latent_walk, write_gif
+
+    classes = options.pop("classes")
+    if classes is None:
+        classes = shown_classes(generator, options["seed"], MOST_CLASSES)
+        if len(classes) < (known := len(generator.class_names)):
+            reporter.say(f"Showing {len(classes)} of {known:,} classes, drawn by --seed")
+    draw, legs = (latent_walk, STATIONS) if kind == "latents" else (class_walk, len(classes))
+    frames = draw(generator, classes, **options)
+    write_gif(frames, legs * options["frames"], out, reporter)
 
 
 def _picture_format(place: Path | None) -> str:
@@ -116,7 +176,9 @@ def _picture_format(place: Path | None) -> str:
     Image.init()
     kind = Image.registered_extensions().get(place.suffix.lower())
     if kind not in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF"):
-        raise GanVkdError(f"--grid {place}: no pictures end in {place.suffix}: use .png or .jpg")
+        raise GanVkdError(
+            f"--grid {place}: pictures cannot be written as {place.suffix}: use .png or .jpg"
+        )
     return kind
 
 

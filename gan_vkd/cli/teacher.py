@@ -18,12 +18,12 @@ from gan_vkd.terminal import printable
 
 @click.group()
 def teacher() -> None:
-    """Teachers: the frozen networks that the discriminator learns from."""
+    """List, inspect and train teachers, the frozen networks that D learns from."""
 
 
 @teacher.command("list")
 def list_teachers() -> None:
-    """The teachers there are."""
+    """List the available teachers."""
     from gan_vkd.distill.teachers import KINDS
 
     for name, kind in KINDS.items():
@@ -33,14 +33,16 @@ def list_teachers() -> None:
 
 @teacher.command("describe")
 @click.argument("spec")
-@click.option("--teacher-size", type=click.IntRange(16, 1024), help="Pixels it is fed.")
+@click.option(
+    "--teacher-size", type=click.IntRange(16, 1024), help="Side of the teacher's input, pixels."
+)
 @teacher_weights_option
 def describe_teacher(spec: str, teacher_size: int | None, teacher_weights: Path | None) -> None:
-    """Load a teacher and say what it is."""
+    """Load a teacher and print its features, input size and parameters."""
     from gan_vkd.distill.teachers import load_teacher, teacher_kind
 
     if spec == "none":
-        raise GanVkdError("teacher none: there is nothing to describe")
+        raise GanVkdError("none is not a teacher: name one of gan-vkd teacher list")
     loaded = load_teacher(spec, teacher_size, teacher_weights)
     parameters = sum(p.numel() for p in loaded.parameters())
     click.echo(printable(f"{spec}: {teacher_kind(spec).description}"))
@@ -50,11 +52,18 @@ def describe_teacher(spec: str, teacher_size: int | None, teacher_weights: Path 
 
 
 @teacher.command("fit")
-@click.option("--dataset", required=True, help="Labelled images: as for train.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A .safetensors file.")
-@click.option("--epochs", type=click.IntRange(min=1), default=20)
-@click.option("--image-size", type=click.Choice(["16", "32", "64"]), default="32")
-@click.option("--seed", type=click.IntRange(min=0), default=0)
+@click.option("--dataset", required=True, help="Labelled images, as in gan-vkd train.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="File to write, .safetensors."
+)
+@click.option("--epochs", type=click.IntRange(min=1), default=20, help="Epochs.  [20]")
+@click.option(
+    "--image-size",
+    type=click.Choice(["16", "32", "64"]),
+    default="32",
+    help="Side of the images, pixels.  [32]",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Random seed.  [0]")
 @data_root_option
 @skip_bad_option
 @device_option
@@ -70,11 +79,11 @@ def fit_teacher(
     device: str,
     quiet: bool,
 ) -> None:
-    """Train a small classifier on labelled images; use it with --teacher file:OUT."""
+    """Train a small classifier on labelled images, for use as --teacher file:OUT."""
     if out.suffix != ".safetensors":
         raise click.UsageError(f"--out {out}: the name must end in .safetensors")
     if out.exists():
-        raise GanVkdError(f"--out {out}: exists: choose another name, or remove it")
+        raise GanVkdError(f"--out {out}: already exists: choose another name, or remove it")
     picked, reporter = begin(device, quiet)
     from gan_vkd.classification.fit import FitSettings, fit_file
 

@@ -26,6 +26,7 @@ from gan_vkd.cli.plumbing import (
 from gan_vkd.config.layers import (
     DEFAULT_PRESET,
     continued,
+    discriminator_layer,
     file_layer,
     preset_layer,
     resolve,
@@ -36,50 +37,76 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import expanded
 from gan_vkd.terminal import printable
 
-PATHS = (("data", "data_root"), ("teacher", "weights"), ("training", "init"))  # fields
+PATHS = (  # fields
+    ("data", "data_root"),
+    ("discriminator", "weights"),
+    ("teacher", "weights"),
+    ("training", "init"),
+    ("vision-aided", "weights"),  # a term
+)
 
 
 @click.command()
-@click.option("--dataset", help="digits, cifar10, cifar100, or a folder, zip or tar of images.")
-@click.option("--subset", type=float, help="Share of the training images, 0 < F <= 1.")
-@click.option("--size", type=int, help="Pixels of a side: a multiple of 16, to 256.  [preset's]")
+@click.option("--dataset", help="digits, cifar10, cifar100, or a folder, archive, .npz or .npy.")
+@click.option(
+    "--subset", type=float, help="Fraction of the training images to use, 0 < F <= 1.  [1]"
+)
+@click.option("--size", type=int, help="Image side, pixels: a multiple of 16, up to 256.  [preset]")
 @data_root_option
 @skip_bad_option
 @preset_option
 @config_option
 @set_option
-@click.option("--teacher", help="See gan-vkd teacher list; none for plain BigGAN.")
-@click.option("--teacher-size", type=int, help="Pixels the teacher is fed.")
+@click.option("--teacher", help="A teacher of gan-vkd teacher list; none trains a plain BigGAN.")
+@click.option("--teacher-size", type=int, help="Side of the teacher's input, pixels.")
 @teacher_weights_option
-@click.option("--projection", help="P; orthogonal-frozen, linear, ...: see the README.")
-@click.option("--normalise", help="whiten, whiten-iterative, whiten-dataset, layernorm or none.")
-@click.option("--loss", help="The adversarial loss: see gan-vkd methods.  [hinge]")
+@click.option(
+    "--projection", help="orthogonal, orthogonal-exp, orthogonal-frozen, linear, svd or identity."
+)
+@click.option(
+    "--normalise", help="Targets: whiten, whiten-iterative, whiten-dataset, layernorm or none."
+)
+@click.option(
+    "--discriminator",
+    metavar="NAME[:FIELD=VALUE,...]",
+    help="Discriminator, from gan-vkd methods.  [biggan]",
+)
+@click.option("--loss", help="Adversarial loss, from gan-vkd methods.  [hinge]")
 @click.option(
     "--with",
     "additions",
     multiple=True,
     metavar="NAME[:FIELD=VALUE,...]",
-    help="A term of gan-vkd methods; may be repeated. vkd comes with --teacher by itself.",
+    help="Add a term of gan-vkd methods to D's loss; may be repeated. --teacher adds vkd.",
 )
-@click.option("--augment", help="none, or some of color,translation,cutout.")
+@click.option("--augment", help="DiffAugment policies, from color,translation,cutout; or none.")
 @click.option(
     "--init",
     type=click.Path(path_type=Path),
-    help="A run, or a generator.safetensors, whose weights training starts from.",
+    help="Start from the weights of this run or generator.safetensors.",
 )
-@click.option("--iterations", type=int, help="Iterations in all.")
-@click.option("--seed", type=int, help="Of everything random.")
-@click.option("--deterministic", is_flag=True, help="The same bits every time, on a GPU too.")
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Default: numbered, under runs/.")
-@click.option("--resume", is_flag=True, help="Go on with --run-dir, or the newest run.")
-@click.option("--time-limit", type=Duration(), help="Stop and save after, say, 25m.")
-@click.option("--dry-run", is_flag=True, help="Say what would happen and how long it would take.")
+@click.option("--iterations", type=int, help="Total number of iterations.")
+@click.option("--seed", type=int, help="Random seed.  [0]")
+@click.option(
+    "--deterministic", is_flag=True, help="Use deterministic kernels: the same bits on every run."
+)
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    help="Run directory to create.  [a new numbered folder in runs/]",
+)
+@click.option("--resume", is_flag=True, help="Continue the run in --run-dir, or the newest run.")
+@click.option("--time-limit", type=Duration(), help="Save and stop after this time, such as 25m.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the plan and the time it would take, and stop."
+)
 @device_option
 @quiet_option
 def train(
     preset: str | None,
-    config: Path | None,
+    configs: tuple[Path, ...],
     assignments: tuple[str, ...],
+    discriminator: str | None,
     additions: tuple[str, ...],
     run_dir: Path | None,
     resume: bool,
@@ -91,17 +118,19 @@ def train(
 ) -> int:
     """Train a BigGAN whose discriminator learns from a teacher.
 
-    Settings are laid over each other: preset, --config, --set, then the other flags. The run's
-    directory is printed on standard output, everything else on standard error.
+    Later settings override earlier ones: preset, --config, --set, --with, other flags. The run
+    directory is printed on standard output, all other text on standard error.
     """
     began = time.monotonic()
     deadline = math.inf if time_limit is None else began + time_limit
     with joined() as settling_together:
         with settling_together:
             layers = []
-            if config is not None:
-                layers.append((f"--config {config}", file_layer(config)))
+            layers += [(f"--config {config}", file_layer(config)) for config in configs]
             layers.append(("--set", set_layer(assignments)))
+            if discriminator is not None:
+                where = f"--discriminator {discriminator}"
+                layers.append((where, discriminator_layer(discriminator)))
             layers += [(f"--with {text}", with_layer(text)) for text in additions]
             layers.append(("the flags", _flag_layer(flags)))
             layers = [(where, _absolute(layer)) for where, layer in layers]
@@ -114,13 +143,14 @@ def train(
             else:
                 if preset is None:
                     preset = DEFAULT_PRESET
-                    if picked.type == "cpu" and config is None:
+                    if picked.type == "cpu" and not configs:
                         preset = "lab"
                         reporter.say("Preset         lab, the default without a GPU")
                 recipe = resolve([(f"--preset {preset}", preset_layer(preset)), *layers])
                 if run_dir is not None and run_dir.exists():
                     raise GanVkdError(
-                        f"--run-dir {run_dir}: exists: go on with --resume, or choose another name"
+                        f"--run-dir {run_dir}: already exists: continue it with --resume, or "
+                        "choose another name"
                     )
 
         from gan_vkd.device import compute_deterministically
@@ -143,12 +173,14 @@ def train(
     if not alike_elsewhere():
         click.echo(printable(str(result.run)))
     if outcome.reason == "done":
-        reporter.say(f"Done: {outcome.iteration:,} iterations. gan-vkd sample {run}")
+        reporter.say(
+            f"Done: {outcome.iteration:,} iterations. Draw samples with gan-vkd sample {run}"
+        )
         return 0
     why = "Time is up" if outcome.reason == "time" else "Interrupted"
     reporter.say(
         f"{why}: saved at iteration {outcome.iteration:,}. "
-        f"Go on with gan-vkd train --resume --run-dir {run}"
+        f"Continue with gan-vkd train --resume --run-dir {run}"
     )
     return 128 + outcome.signal if outcome.signal else 0
 
@@ -189,6 +221,8 @@ def _absolute(layer: dict) -> dict:
     from gan_vkd.data.sources import NAMES
 
     def absolute(group: str, field: str, value: Any) -> Any:
+        if group == "terms" and isinstance(value, dict):
+            return {name: absolute(field, name, own) for name, own in value.items()}
         if not isinstance(value, str):
             return value
         place = expanded(value)

@@ -1,5 +1,6 @@
-"""The recipe's groups of settings. Terms and methods of distillation bring theirs themselves."""
+"""The recipe's groups of settings. Discriminators, terms and methods bring theirs themselves."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,7 +16,14 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, LOSSES, TERMS, Registry
+from gan_vkd.config.registry import (
+    AUGMENTATIONS,
+    DISCRIMINATORS,
+    DISTILLATIONS,
+    LOSSES,
+    TERMS,
+    Registry,
+)
 from gan_vkd.config.sizes import SIZES, discriminator_sides, generator_sides, widths
 
 LARGEST = 2**31
@@ -32,20 +40,29 @@ class Group(BaseModel):
 
 
 class DataSettings(Group):
-    """What is trained on."""
+    """The training data."""
 
     dataset: str = Field(
-        "cifar100", description="digits, cifar10, cifar100, or a folder or zip of images"
+        "cifar100", description="digits, cifar10, cifar100, or a folder, archive or array file"
     )
     data_root: str | None = Field(
-        None, description="where cifar10 and cifar100 are looked for; null: the user's cache"
+        None, description="folder of cifar10 and cifar100; null: the user's cache"
     )
-    subset: float = Field(1.0, gt=0, le=1, description="share of the training images, by seed")
+    subset: float = Field(
+        1.0, gt=0, le=1, description="fraction of the training images that is used, drawn by seed"
+    )
     subset_draw: Literal["balanced", "uniform"] = Field(
-        "balanced", description="keeps the classes' proportions, or ignores classes"
+        "balanced", description="balanced: in the classes' proportions; uniform: whatever the class"
     )
     validation: float = Field(
-        0.0, ge=0, le=0.5, description="share of the subset set aside to choose a checkpoint by"
+        0.0,
+        ge=0,
+        le=0.5,
+        description="fraction of the subset that is set aside to choose a checkpoint",
+    )
+    balance: Literal["none", "classes"] = Field(
+        "none",
+        description="none: a class is drawn as often as it has images; classes: all equally often",
     )
     image_size: int = Field(
         32,
@@ -55,14 +72,14 @@ class DataSettings(Group):
         description="side of the square images, pixels, a multiple of 16",
     )
     channels: Literal[1, 3] | None = Field(
-        None, description="of an image, 1 or 3; null: 1 where all images are grey, else 3"
+        None, description="channels per image, 1 or 3; null: 1 if all images are grey, else 3"
     )
     augment: str = Field(
         "translation,cutout",
         description="DiffAugment's policies, comma-separated (gan-vkd methods), or none",
     )
-    flip: bool = Field(True, description="mirror training images; off for digits whatever it says")
-    skip_bad: bool = Field(False, description="leave unreadable images out, and count them")
+    flip: bool = Field(True, description="mirror training images at random; always off for digits")
+    skip_bad: bool = Field(False, description="skip unreadable images and count them")
 
     @field_validator("channels", mode="before")
     @classmethod
@@ -98,13 +115,13 @@ class GanSettings(Group):
     z_dim: Count = Field(128, description="latent dimension")
     generator_widths: Widths | Literal["narrow"] | None = Field(
         None,
-        description="multiples of channels, first map and each block; null: BigGAN's flat shape; "
-        "narrow: where a pixel is dear",
+        description="multiples of channels, for the first map and each block; null: BigGAN's "
+        "flat shape; narrow: fewer channels at high resolutions",
     )
     discriminator_widths: Widths | Literal["narrow"] | None = Field(
-        None, description="multiples of channels, one a block; null and narrow: as in the generator"
+        None, description="multiples of channels, one per block; null and narrow: as in G"
     )
-    generator_spectral_norm: bool = Field(True, description="spectral norm in G (D has it always)")
+    generator_spectral_norm: bool = Field(True, description="spectral norm in G (D always has it)")
     loss: str = Field("hinge", description="adversarial loss (gan-vkd methods)")
 
     @field_validator("loss")
@@ -117,53 +134,67 @@ class GanSettings(Group):
 class TeacherSettings(Group):
     """The frozen network that D learns to predict."""
 
-    spec: str = Field("clip", description="see gan-vkd teacher list; none: plain BigGAN")
+    spec: str = Field("clip", description="a teacher of gan-vkd teacher list; none: plain BigGAN")
     weights: str | None = Field(
-        None, description="file of weights; null: the published ones, from the cache or the hub"
+        None, description="file of weights; null: the published weights, from the cache or the hub"
     )
     image_size: Annotated[int, Field(ge=16, le=1024)] | None = Field(
-        None, description="pixels the teacher is fed; null: its own choice"
+        None, description="side of the teacher's input, pixels; null: its default"
     )
     precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="in which the teacher runs; bf16 moves its features by some per cent"
+        "fp32", description="precision of the teacher; bf16 changes its features by a few per cent"
     )
 
 
 class TrainingSettings(Group):
     """The schedule. An iteration is `d_steps` steps of D and one of G."""
 
-    iterations: Positive = Field(125_000, description="iterations in all")
-    batch_size: int = Field(50, ge=2, le=2**16, description="real images a step of D")
-    d_steps: Positive = Field(4, description="steps of D an iteration")
-    d_lr: float = Field(2e-4, gt=0, le=10, description="Adam's rate for D and what it trains")
-    g_lr: float = Field(2e-4, gt=0, le=10, description="Adam's rate for G")
-    ema_decay: float = Field(0.9999, ge=0, lt=1, description="of G's average, an iteration")
+    iterations: Positive = Field(125_000, description="total number of iterations")
+    batch_size: int = Field(50, ge=2, le=2**16, description="real images per step of D")
+    d_steps: Positive = Field(4, description="steps of D per iteration")
+    d_lr: float = Field(
+        2e-4, gt=0, le=10, description="Adam's learning rate for D, P and the terms"
+    )
+    g_lr: float = Field(2e-4, gt=0, le=10, description="Adam's learning rate for G")
+    ema_decay: float = Field(
+        0.9999, ge=0, lt=1, description="decay of G's moving average, per iteration"
+    )
     ema_start: int = Field(
-        1_000, ge=0, le=LARGEST, description="iteration from which G is averaged; a copy before"
+        1_000,
+        ge=0,
+        le=LARGEST,
+        description="iteration from which G is averaged; before it the average is a copy",
     )
     log_every: Positive = Field(50, description="iterations between two lines of the log")
     sample_every: Positive = Field(1_000, description="iterations between two grids of samples")
     checkpoint_every: Positive = Field(1_000, description="iterations between two checkpoints")
     eval_every: int = Field(
-        1_000, ge=0, le=LARGEST, description="iterations between two points of the curve; 0: never"
+        1_000,
+        ge=0,
+        le=LARGEST,
+        description="iterations between two points of the curve of metrics; 0: none",
     )
-    eval_num: int = Field(1_000, ge=2, le=LARGEST, description="samples judged for a point")
-    seed: int = Field(0, ge=0, lt=2**63, description="of everything random")
+    eval_num: int = Field(1_000, ge=2, le=LARGEST, description="samples evaluated per point")
+    seed: int = Field(0, ge=0, lt=2**63, description="random seed")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="of the networks; auto: bf16 where the device has it, else fp32"
+        "auto",
+        description="precision of the networks; auto: bf16 if the device supports it, else fp32",
     )
-    deterministic: bool = Field(False, description="the same bits every time, on a GPU too")
+    deterministic: bool = Field(
+        False, description="use deterministic kernels: the same bits on every run, on a GPU too"
+    )
     init: str | None = Field(
-        None, description="run or generator.safetensors to start from; null: random weights"
+        None,
+        description="run or generator.safetensors whose weights are taken; null: random weights",
     )
 
 
 class EvaluationSettings(Group):
-    """What `eval` does when no flag says otherwise."""
+    """Defaults of `gan-vkd eval`."""
 
-    num: int = Field(5_000, ge=2, le=LARGEST, description="samples judged")
+    num: int = Field(5_000, ge=2, le=LARGEST, description="number of samples that are evaluated")
     reference: Literal["train", "test", "subset"] = Field(
-        "train", description="real images they are compared with"
+        "train", description="real images that samples are compared with"
     )
     nearest_k: Positive = Field(5, description="k of precision, recall, density and coverage")
 
@@ -191,9 +222,18 @@ def _settings_of(registry: Registry, name: Any, value: Any, within: tuple[str, .
         raise PydanticCustomError("nested", "{problem}", {"problem": problem}) from None
 
 
-def _distillation(value: Any) -> Group:
-    method = value.get("method", "vkd") if isinstance(value, dict) else "vkd"
-    return value if isinstance(value, Group) else _settings_of(DISTILLATIONS, method, value, ())
+def _told_apart(registry: Registry, field: str, default: str) -> Callable[[Any], Group]:
+    """The check of a group of settings whose `field` says which entry of the registry has them."""
+
+    def check(value: Any) -> Group:
+        name = value.get(field, default) if isinstance(value, dict) else default
+        return value if isinstance(value, Group) else _settings_of(registry, name, value, ())
+
+    return check
+
+
+_distillation = _told_apart(DISTILLATIONS, "method", "vkd")
+_discriminator = _told_apart(DISCRIMINATORS, "kind", "biggan")
 
 
 def _terms(value: Any) -> dict[str, Group]:
@@ -207,6 +247,10 @@ class Recipe(Group):
 
     data: DataSettings = DataSettings()
     gan: GanSettings = GanSettings()
+    discriminator: Annotated[SerializeAsAny[Group], BeforeValidator(_discriminator)] = Field(
+        default_factory=lambda: _discriminator({}),
+        description="D; another kind has other fields.",
+    )
     teacher: TeacherSettings = TeacherSettings()
     distill: Annotated[SerializeAsAny[Group], BeforeValidator(_distillation)] = Field(
         default_factory=lambda: _distillation({}),
@@ -220,11 +264,12 @@ class Recipe(Group):
 
     @classmethod
     def fields_of_groups(cls) -> dict[str, dict[str, FieldInfo]]:
-        """Every group's fields by name: of `distill` those of all methods, of `terms` none."""
+        """Every group's fields by name: of groups told apart by a name all there are."""
         groups = {name: info.annotation for name, info in cls.model_fields.items()}
         groups = {name: getattr(group, "model_fields", {}) for name, group in groups.items()}
-        methods = [DISTILLATIONS[name].Settings.model_fields for name in DISTILLATIONS]
-        groups["distill"] = {name: info for fields in methods for name, info in fields.items()}
+        for group, registry in (("distill", DISTILLATIONS), ("discriminator", DISCRIMINATORS)):
+            kinds = [registry[name].Settings.model_fields for name in registry]
+            groups[group] = {name: info for fields in kinds for name, info in fields.items()}
         return groups
 
     @model_validator(mode="after")

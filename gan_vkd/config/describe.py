@@ -1,4 +1,4 @@
-"""A recipe with a comment on every field: what it is, its range, its default."""
+"""A recipe with the meaning, range and default of each field as comments."""
 
 from typing import Any, get_args
 

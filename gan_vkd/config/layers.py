@@ -17,6 +17,8 @@ from gan_vkd.errors import GanVkdError
 PRESETS = ("tiny", "lab", "cifar")
 DEFAULT_PRESET = "cifar"
 
+TOLD_APART = {"method": "vkd", "kind": "biggan"}  # what decides on a group's fields; defaults
+
 LARGEST_RECIPE = 2**18  # characters; a complete one has about 1,500
 
 
@@ -79,7 +81,7 @@ def file_layer(path: Path) -> dict:
             raise GanVkdError(f"--config {path}: too large for a recipe")
         layer = read_yaml(text, f"--config {path}")
     except (OSError, UnicodeDecodeError) as error:
-        raise GanVkdError(f"--config {path}: can't be read ({error})") from None
+        raise GanVkdError(f"--config {path}: cannot be read ({error})") from None
     if not isinstance(layer, dict):
         raise GanVkdError(f"--config {path}: not a recipe (groups of settings, as in --preset)")
     return layer
@@ -116,13 +118,7 @@ def with_layer(text: str) -> dict:
         GanVkdError: an unknown name, or a text of another form.
     """
     where = f"--with {text}"
-    name, _, rest = text.partition(":")
-    fields: dict = {}
-    for part in re.findall(r"(?:\[[^\]]*\]|\{[^}]*\}|[^,])+", rest):
-        field, equals, value = part.partition("=")
-        if not equals or not field.strip():
-            raise GanVkdError(f"{where}: write NAME:field=value,field=value")
-        fields[field.strip()] = read_yaml(value, where)
+    name, fields = _named_fields(where, text)
     if name in DISTILLATIONS:
         return {"distill": {"method": name, **fields}}
     if name not in TERMS:
@@ -133,17 +129,41 @@ def with_layer(text: str) -> dict:
     return {"terms": {name: fields}}
 
 
+def discriminator_layer(text: str) -> dict:
+    """`NAME` or `NAME:field=value,field=value` → the settings of a run's discriminator.
+
+    Raises:
+        GanVkdError: a text of another form.
+    """
+    name, fields = _named_fields(f"--discriminator {text}", text)
+    return {"discriminator": {"kind": name, **fields}}
+
+
+def _named_fields(where: str, text: str) -> tuple[str, dict]:
+    """The name and the fields of `NAME:field=value,field=value`."""
+    name, _, rest = text.partition(":")
+    fields: dict = {}
+    for part in re.findall(r"(?:\[[^\]]*\]|\{[^}]*\}|[^,])+", rest):
+        field, equals, value = part.partition("=")
+        if not equals or not field.strip():
+            raise GanVkdError(f"{where}: write NAME:field=value,field=value")
+        fields[field.strip()] = read_yaml(value, where)
+    return name, fields
+
+
 def merge(below: dict, above: dict) -> dict:
     """Lay one layer over another, group by group and field by field.
 
-    Another method of distillation has other fields, so it takes nothing from below.
+    Another method of distillation, or kind of discriminator, has other fields, so it takes nothing
+    from below.
     """
     merged = dict(below)
     for name, value in above.items():
         under = merged.get(name)
         both = isinstance(under, dict) and isinstance(value, dict)
-        if both and "method" in value and value["method"] != under.get("method", "vkd"):
-            both = False
+        for key, default in TOLD_APART.items():
+            if both and key in value and value[key] != under.get(key, default):
+                both = False
         merged[name] = merge(under, value) if both else value
     return merged
 
@@ -183,6 +203,8 @@ def _explain(problem: dict) -> str:
     field = ".".join(location[:3] if location[:1] == ["terms"] else location[:2])
     if problem["type"] == "extra_forbidden":
         known = _known_fields()
+        if field in known:  # of another method, or kind
+            return f"{field}: no field of the {location[0]} that is chosen: choose and set together"
         close = difflib.get_close_matches(field, known, n=1, cutoff=0.5)
         if not close and len(location) == 2:  # the right name in another group, perhaps
             close = [k for k in known if k.endswith(f".{location[1]}")]
@@ -237,6 +259,6 @@ def continued(run: Path, layers: list[tuple[str, dict]]) -> Recipe:
             if changed != value and (group, field) != ("training", "iterations"):
                 raise GanVkdError(
                     f"--resume: {group}.{field} is {value!r} in {run} and can't become "
-                    f"{changed!r}: leave it out, or start a new run"
+                    f"{changed!r}: drop it, or start a new run"
                 )
     return recipe

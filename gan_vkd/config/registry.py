@@ -1,4 +1,4 @@
-"""What a run can be made of, by name: one line for each loss, term, method and augmentation.
+"""Discriminators, losses, terms, methods and augmentations by name: one line for each.
 
 An entry is a class, or the place of one as `module:Class`, imported when it is first asked for.
 Each class tells in its docstring what it does and where it comes from, and has
@@ -55,17 +55,55 @@ class Registry:
             raise ValueError(f"no {self.kind} is called {name!r}; {known}")
 
 
-LOSSES = Registry("adversarial loss", {"hinge": "gan_vkd.gan.losses.hinge:HingeLoss"})
+DISCRIMINATORS = Registry(
+    "discriminator",
+    {
+        "biggan": "gan_vkd.gan.networks.biggan:Discriminator",
+        "projected": "gan_vkd.gan.networks.projected:ProjectedDiscriminator",
+    },
+)
 
-DISTILLATIONS = Registry("method of distillation", {"vkd": "gan_vkd.gan.terms.vkd:VkDTerm"})
+LOSSES = Registry(
+    "adversarial loss",
+    {
+        "hinge": "gan_vkd.gan.losses.hinge:HingeLoss",
+        "relativistic": "gan_vkd.gan.losses.relativistic:RelativisticLoss",
+    },
+)
 
-TERMS = Registry("term", {"lecam": "gan_vkd.gan.terms.lecam:LeCamTerm"})
+DISTILLATIONS = Registry(
+    "method of distillation",
+    {
+        "kd-dlgan": "gan_vkd.gan.terms.kd_dlgan:KDDLGANTerm",
+        "vkd": "gan_vkd.gan.terms.vkd:VkDTerm",
+    },
+)
+
+TERMS = Registry(
+    "term",
+    {
+        "adaptive": "gan_vkd.gan.terms.adaptive:AdaptiveTerm",
+        "apa": "gan_vkd.gan.terms.apa:APATerm",
+        "augself": "gan_vkd.gan.terms.augself:AugSelfTerm",
+        "bcr": "gan_vkd.gan.terms.bcr:BCRTerm",
+        "cr": "gan_vkd.gan.terms.cr:CRTerm",
+        "diggan": "gan_vkd.gan.terms.diggan:DigGANTerm",
+        "lecam": "gan_vkd.gan.terms.lecam:LeCamTerm",
+        "r1": "gan_vkd.gan.terms.r1:R1Term",
+        "r2": "gan_vkd.gan.terms.r2:R2Term",
+        "san": "gan_vkd.gan.terms.san:SANTerm",
+        "vision-aided": "gan_vkd.gan.terms.vision_aided:VisionAidedTerm",
+        "zcr": "gan_vkd.gan.terms.zcr:ZCRTerm",
+    },
+)
 
 AUGMENTATIONS = Registry(
     "augmentation",
     {
+        "ada": "gan_vkd.gan.augment.ada:Ada",
         "color": "gan_vkd.gan.augment.diffaugment:Color",
         "translation": "gan_vkd.gan.augment.diffaugment:Translation",
         "cutout": "gan_vkd.gan.augment.diffaugment:Cutout",
+        "flip": "gan_vkd.gan.augment.flip:Flip",
     },
 )

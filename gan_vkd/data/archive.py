@@ -75,8 +75,8 @@ def open_archive(path: Path) -> tuple[dict[str, Member], list[str]]:
     except Exception as error:  # zipfile and tarfile raise whatever they trip over
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise GanVkdError(
-                f"{path}: no room to unpack it in {tempfile.gettempdir()}: make some, or unpack it "
-                "into a folder"
+                f"{path}: no space to unpack it in {tempfile.gettempdir()}: free some, or "
+                "unpack it into a folder"
             ) from None
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise GanVkdError(f"{path}: not a whole {kind} ({reason}): pack it again") from None

@@ -1,5 +1,6 @@
 """The order in which images are seen, as a function of (seed, step): nothing to save or restore."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -10,6 +11,16 @@ from gan_vkd.randomness import generator
 @lru_cache(maxsize=4)
 def _epoch_order(count: int, seed: int, epoch: int) -> torch.Tensor:
     return torch.randperm(count, generator=generator(seed, "order", epoch))
+
+
+@lru_cache(maxsize=4_096)
+def _class_order(count: int, seed: int, label: int, epoch: int) -> list[int]:
+    return torch.randperm(count, generator=generator(seed, "order of", label, epoch)).tolist()
+
+
+@lru_cache(maxsize=4_096)
+def _round_order(count: int, seed: int, number: int) -> list[int]:
+    return torch.randperm(count, generator=generator(seed, "round", number)).tolist()
 
 
 def batch_indices(count: int, batch_size: int, step: int, seed: int) -> torch.Tensor:
@@ -36,6 +47,33 @@ def batch_indices(count: int, batch_size: int, step: int, seed: int) -> torch.Te
     return torch.cat(parts)
 
 
+def balanced_indices(
+    members: Sequence[torch.Tensor], batch_size: int, step: int, seed: int
+) -> torch.Tensor:
+    """The images of one batch where every class is shown equally often.
+
+    The stream of images consists of rounds. A round shows one image of every class, in an order of
+    its own; a class's images come in an order anew each time that all of them have been shown. The
+    stream is cut into batches.
+
+    Args:
+        members: of each class, the images that it has: int64 [n], n ≥ 1.
+        batch_size: images per batch.
+        step: number of the batch, from 0.
+        seed: of the orders.
+
+    Returns:
+        int64 [batch_size], values out of `members`.
+    """
+    rows = []
+    for position in range(step * batch_size, (step + 1) * batch_size):
+        number, place = divmod(position, len(members))
+        label = _round_order(len(members), seed, number)[place]
+        epoch, turn = divmod(number, len(members[label]))
+        rows.append(members[label][_class_order(len(members[label]), seed, label, epoch)[turn]])
+    return torch.stack(rows)
+
+
 def flip_coins(batch_size: int, step: int, seed: int) -> torch.Tensor:
     """Bool [batch_size]: which images of batch `step` are mirrored, each with probability ½."""
     return torch.rand(batch_size, generator=generator(seed, "flip", step)) < 0.5
@@ -47,7 +85,7 @@ def mirror(images: torch.Tensor, coins: torch.Tensor) -> torch.Tensor:
 
 
 def shift(images: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-    """Shift every image by pixels of its own; what comes in is 0.
+    """Shift every image by its own number of pixels; new pixels are 0.
 
     A shift is a product with a matrix that has ones on one off-diagonal: exact, and with a
     gradient that is a matrix product too.

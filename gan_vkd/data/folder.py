@@ -36,7 +36,7 @@ def common_size(root: Path) -> int:
         GanVkdError: sizes that differ, not square, or unreadable images.
     """
     tree = open_tree(root)
-    _refuse_bad(root, tree, "mend or remove what can't be read")
+    _refuse_bad(root, tree, "repair or remove what cannot be read")
     first = None
     for path in tree.paths:
         try:
@@ -70,7 +70,7 @@ def load_folder(root: Path, image_size: int, *, skip_bad: bool, reporter: Report
     """
     tree = open_tree(root)
     if not skip_bad:
-        _refuse_bad(root, tree, "mend or remove what can't be read, or pass --skip-bad")
+        _refuse_bad(root, tree, "repair or remove what cannot be read, or pass --skip-bad")
     if not tree.paths:
         raise GanVkdError(f"{root}: none of the {len(tree.bad):,} images can be read")
     labels = read_labels(root, tree)
@@ -106,7 +106,9 @@ def _load(
             reporter.say(f"Waiting for another process that is reading {root}")
             lock.acquire()
     except OSError as error:
-        reporter.say(f"The image cache {entry.parent} can't be written ({error}): going without")
+        reporter.say(
+            f"The image cache {entry.parent} can't be written ({error}); continuing without it"
+        )
         return _decode_all(root, tree, layout, image_size, skip_bad, reporter)
     try:
         cached = _read_cache(root, entry, layout, image_size, reporter)
@@ -138,7 +140,7 @@ def _read_cache(
         _check_cached(dataset, layout, image_size)
         mark_used(entry)
     except UNREADABLE:
-        reporter.say(f"The image cache {entry} is damaged: reading {root} again")
+        reporter.say(f"The image cache {entry} is damaged; {root} is read again")
         return None
     return dataset
 
@@ -173,7 +175,9 @@ def _write_cache(entry: Path, dataset: Dataset, reporter: Reporter) -> None:
         write_tensors(entry, tensors, {name: json.dumps(lines) for name, lines in lists.items()})
         prune(entry.parent, keep=entry)
     except OSError as error:
-        reporter.say(f"The image cache {entry} could not be written ({error}): going without")
+        reporter.say(
+            f"The image cache {entry} could not be written ({error}); continuing without it"
+        )
 
 
 def _dataset(
@@ -226,7 +230,7 @@ def _decode_all(
                     pool.shutdown(cancel_futures=True)
                     raise GanVkdError(
                         f"{root}: can't read {path} ({_reason(result)}): "
-                        "mend or remove it, or pass --skip-bad"
+                        "repair or remove it, or pass --skip-bad"
                     )
             if len(bad) == len(paths):
                 raise GanVkdError(f"{root}: none of the {len(paths)} {split} images can be read")

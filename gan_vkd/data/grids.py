@@ -1,4 +1,4 @@
-"""Images side by side in one picture, a row a name."""
+"""Images side by side in one picture, one name per row."""
 
 import math
 from collections.abc import Sequence
@@ -18,19 +18,23 @@ def to_pillow(image: torch.Tensor) -> Image.Image:
     return Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy())
 
 
-def labelled_rows(names: Sequence[str], images: torch.Tensor) -> Image.Image:
-    """Rows with a name each, in blocks side by side if there are many.
+def labelled_rows(
+    names: Sequence[str], images: torch.Tensor, room_for: Sequence[str] = ()
+) -> Image.Image:
+    """Rows with one name each, in blocks side by side if there are many.
 
     Args:
         names: one a row; 24 letters are shown.
         images: uint8 [rows · columns, C, S, S], row by row; enlarged to 64 pixels or more.
+        room_for: other names that the margin has room for, so that pictures have one size.
     """
     size = images.shape[-1]
     cell = size * max(1, math.ceil(CELL / size))
     columns = len(images) // len(names)
     font = ImageFont.load_default(size=14)
-    names = [printable(name)[:24] for name in names]
-    margin = math.ceil(max(font.getlength(name) for name in names)) + 16
+    fitted = [printable(name)[:24] for name in (*names, *room_for)]
+    names = fitted[: len(names)]
+    margin = math.ceil(max(font.getlength(name) for name in fitted)) + 16
     blocks = math.ceil(len(names) / ROWS_PER_BLOCK)
     rows = math.ceil(len(names) / blocks)
     block_width = margin + columns * (cell + GAP) + 8

@@ -1,4 +1,4 @@
-"""What a data set is once loaded: uint8 tensors, labels and names."""
+"""Loaded data sets: uint8 tensors, labels and class names."""
 
 from dataclasses import dataclass, replace
 

@@ -14,7 +14,7 @@ FILE_COLUMNS = ("file", "file_name", "filename")  # the second is Hugging Face's
 
 @dataclass(frozen=True)
 class Labels:
-    """What the label files say.
+    """The contents of label files.
 
     Attributes:
         of: path of an image → the name of its class, for every image.
@@ -56,7 +56,7 @@ def read_labels(root: Path, tree: Tree) -> Labels | None:
             raise
         except Exception as error:  # the readers of JSON and tables raise whatever they trip over
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise GanVkdError(f"{where} can't be understood ({reason})") from None
+            raise GanVkdError(f"{where} cannot be read ({reason})") from None
         if parsed is None:
             tree.notes.append(f"{place} holds no labels and is not used")
             continue
@@ -103,7 +103,7 @@ def _of_json(content: bytes, where: str) -> tuple[dict | None, tuple[str, ...] |
     try:
         stated = json.loads(content)
     except RecursionError:
-        raise GanVkdError(f"{where} can't be understood (too many levels)") from None
+        raise GanVkdError(f"{where} cannot be read (too many levels)") from None
     if not isinstance(stated, dict) or "labels" not in stated:
         return None
     labels, names = stated["labels"], stated.get("class_names")
@@ -115,13 +115,13 @@ def _of_json(content: bytes, where: str) -> tuple[dict | None, tuple[str, ...] |
         and all(isinstance(name, str) and name for name in names)
         and len(set(names)) == len(names)
     ):
-        raise GanVkdError(f"{where}: class_names is not a list of names unlike each other")
+        raise GanVkdError(f"{where}: class_names is not a list of distinct names")
     numbers: dict[str, int] = {}
     for file, label in pairs:
         whole = isinstance(label, int) and not isinstance(label, bool)
         if not whole or not 0 <= label < (2**31 if names is None else len(names)):
             most = "0, 1, ..." if names is None else f"0 to {len(names) - 1}"
-            raise GanVkdError(f"{where}: {file} has label {label!r}, which is none ({most})")
+            raise GanVkdError(f"{where}: {file} has the invalid label {label!r} (valid: {most})")
         if numbers.setdefault(_plain(file), label) != label:
             raise GanVkdError(f"{where}: {file} has two labels")
     order = tuple(names or map(str, sorted(set(numbers.values()))))

@@ -16,8 +16,8 @@ SPLITS = {
     "validation": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing", "evaluation", "eval"),
 }
-_SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
-_WORD = re.compile("|".join(sorted(_SPLIT_OF, key=len, reverse=True)))
+SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
+_WORD = re.compile("|".join(sorted(SPLIT_OF, key=len, reverse=True)))
 ONE_CLASS = "images"
 
 
@@ -139,15 +139,15 @@ def _splits(
     if not train:
         raise GanVkdError(
             f"{root}: {names} but no train/ in it: name the folder of the training images train, "
-            f"or use what is to be trained on alone as the data set"
+            f"or use the folder of the training images alone as the data set"
         )
     nested = inside[train[0]] - {None}
     partner = any(nested & inside[name] for name in inside if name != train[0])
     if others and not (nested and (partner or len(known) > 1)):
         raise GanVkdError(
-            f"{root}: {names} beside {min(others)}/: a split, or a class of that name? If a split, "
-            f"use {train[0]}/ alone as the data set; if a class, put all classes into one folder "
-            "train/"
+            f"{root}: {names} beside {min(others)}/ is a split or a class: if it is a "
+            f"split, use {train[0]}/ alone as the data set; if it is a class, put all classes into "
+            "one folder train/"
         )
     chosen = {"train": train}
     for split in ("test", "validation"):  # a validation split serves as test split where none is
@@ -157,7 +157,7 @@ def _splits(
     for split, found in chosen.items():
         if len(found) > 1:
             raise GanVkdError(
-                f"{root}: {' and '.join(sorted(found))} both name the {split} split: join them"
+                f"{root}: {' and '.join(sorted(found))} both name the {split} split: merge them"
             )
     result = {split: found[0] for split, found in chosen.items() if found}
     unused = Counter(_folder(path, depth) for path in paths)
@@ -176,7 +176,7 @@ def _split_names(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         if match := _WORD.search(name.lower()):
             around = name.lower()[: match.start()], name.lower()[match.end() :]
-            alike[around][name] = _SPLIT_OF[match[0]]
+            alike[around][name] = SPLIT_OF[match[0]]
     plain = alike.pop(("", ""), {})
     sets = [found for found in alike.values() if {"train"} < set(found.values())]
     return plain or (sets[0] if sets else {})

@@ -1,4 +1,4 @@
-"""What a run was begun on: its training images, told by class names and hashes."""
+"""The record of a run's training images: class names, counts and hashes."""
 
 import hashlib
 import json
@@ -67,7 +67,7 @@ def read_record(run: Path) -> Record | None:
         )
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         raise GanVkdError(
-            f"{path}: damaged: put it back, or remove it to go without a check of the data"
+            f"{path}: damaged: restore it, or remove it to resume without a check of the data"
         ) from None
     return Record(names, counts, hashes)
 
@@ -117,7 +117,8 @@ def require_same(where: str, began: Record, train: ImageSet) -> None:
             remedy += " (its earlier version may have read the same files otherwise)"
         rest = len(differences) - SHOWN
         raise GanVkdError(
-            f"{where}: not the images that the run was begun on: {'; '.join(differences[:SHOWN])}"
+            f"{where}: the training images differ from those of the run's start: "
+            f"{'; '.join(differences[:SHOWN])}"
             f"{f' and {rest:,} more' if rest > 0 else ''}: {remedy}"
         )
 

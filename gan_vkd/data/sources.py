@@ -1,4 +1,4 @@
-"""Data set specs: `digits`, `cifar10`, `cifar100`, or a path to a folder or archive of images."""
+"""Data set specs: `digits`, `cifar10`, `cifar100`, or a path to images: folder, archive, arrays."""
 
 import contextlib
 import difflib
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from gan_vkd.data.arrays import is_array_file, load_arrays
 from gan_vkd.data.decode import to_square
 from gan_vkd.data.folder import load_folder
 from gan_vkd.data.images import Dataset, ImageSet, in_channels
@@ -34,10 +35,11 @@ def load_dataset(
     channels: int | None = None,
     reporter: Reporter = QUIET,
 ) -> Dataset:
-    """Load every split of a data set into memory, and say what of it is not used.
+    """Load every split of a data set into memory, and report what is not used.
 
     Args:
-        spec: `digits`, `cifar10`, `cifar100`, or the path of a folder, zip or tar of images.
+        spec: `digits`, `cifar10`, `cifar100`, or the path of a folder, zip, tar, .npz or .npy of
+            images.
         image_size: side of the square images, pixels.
         data_root: where named data sets are looked for; default the user's cache folder.
         skip_bad: leave unreadable files out, and count them, in place of refusing.
@@ -58,10 +60,10 @@ def load_dataset(
 
 
 def unused(dataset: Dataset) -> list[str]:
-    """What a source holds that the data set does not, in lines for people."""
+    """The parts of a source that are not used, in lines of text."""
     lines, skipped = [*dataset.notes], dataset.skipped
     if skipped:
-        lines.append(f"left out {len(skipped):,} unreadable files: {', '.join(skipped[:SHOWN])}")
+        lines.append(f"{len(skipped):,} unreadable files are skipped: {', '.join(skipped[:SHOWN])}")
         lines[-1] += f" and {len(skipped) - SHOWN:,} more" if len(skipped) > SHOWN else ""
     return lines
 
@@ -79,14 +81,14 @@ def read_dataset(
     if not path.exists():
         close = difflib.get_close_matches(spec, NAMES, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "known names: " + ", ".join(NAMES)
-        raise GanVkdError(
-            f"--dataset {spec}: no such folder, zip or tar, and no known name; {hint}"
-        )
+        raise GanVkdError(f"--dataset {spec}: neither a folder or file nor a known name; {hint}")
+    if is_array_file(path):
+        return replace(load_arrays(path, image_size), name=spec)
     return load_folder(path, image_size, skip_bad=skip_bad, reporter=reporter)
 
 
 def describe(dataset: Dataset) -> list[str]:
-    """What a data set holds, in lines for people."""
+    """The contents of a data set, in lines of text."""
     lines = [f"{dataset.name}: {len(dataset.train.class_names)} classes"]
     if dataset.layout:
         lines.append(f"read   as {dataset.layout} (the rules: docs/layouts.md)")
@@ -131,7 +133,7 @@ def _load_cifar(
             dataset = load_folder(path, image_size, skip_bad=skip_bad, reporter=reporter)
             return replace(dataset, name=name)
 
-    reporter.say(f"{name} is not under {root}: downloading it")
+    reporter.say(f"Downloading {name}, which is not in {root}")
     archive, made_root = root / _CIFAR_ARCHIVES[name], not root.exists()
     had_archive, timeout = archive.exists(), socket.getdefaulttimeout()
     try:
@@ -147,7 +149,7 @@ def _load_cifar(
                 root.rmdir()
         reason = " ".join(str(error).split())
         raise GanVkdError(
-            f"--dataset {name}: not under {root} and not to be downloaded ({reason}): put "
+            f"--dataset {name}: not found in {root}, and the download failed ({reason}): put "
             f"{archive.name}, or a folder, zip or tar {name!r} that holds train/<class>/*, there "
             "(--data-root names another place), or try --dataset digits, which needs no files"
         ) from None

@@ -52,7 +52,7 @@ def split_training(
     source = dataset.train
     if len(source) < 2:
         raise GanVkdError(
-            f"--dataset {dataset.name}: a training split of one image: add images, at least two"
+            f"--dataset {dataset.name}: its training split has one image: at least two are needed"
         )
     rows = subset_indices(source, fraction, draw, seed)
     if dataset.test is not None and len(dataset.test) >= FEWEST_HELD_OUT:
@@ -71,8 +71,8 @@ def split_training(
     count, labels = round(validation * len(rows)), source.labels[rows]
     if count < 2 or len(rows) - count < max(2, len(labels.unique())):
         raise GanVkdError(
-            f"data.validation {validation:g}: {count} of {len(rows)} images are too few on one "
-            "side: use another share, or more images"
+            f"data.validation {validation:g}: {count} of {len(rows)} images leave too few to "
+            "validate or to train on: use another share, or more images"
         )
     kept = balanced_draw(labels, len(rows) - count, seed)
     set_aside = rows[_others(len(rows), kept)]

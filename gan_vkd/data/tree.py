@@ -86,7 +86,7 @@ def open_tree(root: Path) -> Tree:
 
 
 def _kind(path: str, tree: Tree) -> list[str] | None:
-    """The list of the tree that a file belongs to; what belongs to none is counted."""
+    """The list of the tree that a file belongs to; other files are counted."""
     name = path.rpartition("/")[2]
     suffix = Path(name).suffix.lower()
     if _hidden(path):
@@ -107,7 +107,7 @@ def _counted(others: Counter[str]) -> str:
 
 
 def _walk(root: Path, tree: Tree) -> list[str]:
-    """The files below `root`; folders and what can't be read go into the tree.
+    """The files below `root`; folders and unreadable entries go into the tree.
 
     A link is followed wherever it leads, but not back to a folder that it lies in.
     """

@@ -129,7 +129,7 @@ def _timm_pooling(model: nn.Module) -> str:
 
 
 def torchvision_backbone(spec: str, image_size: int | None, weights: Path | None) -> Backbone:
-    """A classifier of torchvision: what its last linear layer is given.
+    """A torchvision classifier: the input of its last linear layer.
 
     Args:
         spec: `torchvision:NAME`.
@@ -282,7 +282,7 @@ def _other_model(spec: str, path: Path, error: Exception) -> GanVkdError:
 
 
 def no_pooled_output(spec: str) -> GanVkdError:
-    """For a network that does not end in one vector an image."""
+    """The error for a network without one output vector per image."""
     return GanVkdError(f"--teacher {spec}: has no pooled output: choose an image classifier")
 
 

@@ -1,4 +1,4 @@
-"""The teacher's features of the training images, computed once an image."""
+"""The teacher's features of the training images, computed once per image."""
 
 from collections.abc import Callable
 

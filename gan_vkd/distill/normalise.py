@@ -32,7 +32,7 @@ class Identity(nn.Module):
 
 
 class Centre(nn.Module):
-    """The features less their mean over the batch: what the singular value decomposition takes."""
+    """The features minus their batch mean, for the singular value decomposition."""
 
     centred = True
 
@@ -224,10 +224,10 @@ class WhitenDataset(FullPrecision):
     The teacher is frozen, so its statistics are fixed numbers. Images keep their similarities and
     only the directions are equalised. Targets are [B, rank]: with all directions, images that
     were not among the fitted ones would get longer targets, and length would tell training
-    images from others; with the leading ones they do not. B plays no part, one image will do.
-    Rank-deficient features: `fit` refuses a rank that they do not have.
+    images from others; with the leading ones they do not. The batch size has no influence: one
+    image is enough. `fit` refuses a rank that the features do not have.
 
-    Make one with `WhitenDataset.fit`; its statistics are buffers, saved with the state dict, and
+    `WhitenDataset.fit` makes one. Its statistics are buffers, saved with the state dict; they
     stay in float32 (or float64) whatever the module is cast to.
     """
 

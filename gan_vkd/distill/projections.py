@@ -89,7 +89,7 @@ def _q_factor(tall: torch.Tensor) -> torch.Tensor:
 
 
 class FrozenOrthogonalProjection(FullPrecision):
-    """h → P h, P a random frame that stays as it was drawn: what is left where P can't learn.
+    """h → P h with a random frame P that is not trained: a control.
 
     A control: P rotates and does no more, so D alone has to come to the targets. It starts with the
     bits of `OrthogonalProjection`.
@@ -136,7 +136,7 @@ class OrthogonalExpProjection(FullPrecision):
 
 
 class LinearProjection(FullPrecision):
-    """h → W h, W unconstrained, at first as in torch.nn.Linear: what the paper compares with."""
+    """h → W h, W unconstrained and initialised as in torch.nn.Linear: the paper's comparison."""
 
     def __init__(self, student_dim: int, teacher_dim: int):
         super().__init__()

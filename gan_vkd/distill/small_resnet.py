@@ -1,4 +1,4 @@
-"""A small residual classifier: the evaluators that ship, and what `teacher fit` trains."""
+"""A small residual classifier: the bundled evaluators, and the result of `teacher fit`."""
 
 import json
 from itertools import pairwise
@@ -98,7 +98,7 @@ def save_classifier(model: SmallResNet, path: Path, card: dict[str, str]) -> Non
 
 
 def load_classifier(path: Path) -> SmallResNet:
-    """Read what `save_classifier` wrote, in fp32 and eval mode.
+    """Read a file of `save_classifier`, in fp32 and eval mode.
 
     A file without `blocks`, of an earlier version, has one a stage.
 

@@ -1,4 +1,4 @@
-"""Pretrained networks by what can be taken from them: pooled features, and what they are made of.
+"""Pretrained networks and their taps: pooled features, feature maps, tokens, submodules.
 
 A network here holds a `model` and maps normalised images [B, 3, S, S] to a dict: `pooled` [B, d],
 and where there is such, `map` [B, C, H, W], the last feature map before pooling, or `tokens`
@@ -17,7 +17,7 @@ from gan_vkd.distill.small_resnet import SmallResNet
 
 @contextmanager
 def outputs(model: nn.Module, paths: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """What the submodules at `paths` return while the block runs, each in its last call.
+    """The outputs of the submodules at `paths` while the block runs, of their last calls.
 
     A tensor is copied, since what follows in the network may write over it.
     """
@@ -38,7 +38,7 @@ def outputs(model: nn.Module, paths: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 class TimmNetwork(nn.Module):
-    """A timm model; `pooled` is what its classifier is given, or, with `head`, what that returns.
+    """A timm model; `pooled` is its classifier's input or, with `head`, its output.
 
     Args:
         model: with `forward_features` and `forward_head`.
@@ -89,7 +89,7 @@ class TorchvisionNetwork(nn.Module):
 
 
 class FittedNetwork(nn.Module):
-    """What `gan-vkd teacher fit` has trained."""
+    """A classifier of `gan-vkd teacher fit`."""
 
     def __init__(self, model: SmallResNet):
         super().__init__()

@@ -69,7 +69,7 @@ class Teacher(nn.Module):
     def features(
         self, images: torch.Tensor, taps: Collection[str] = ("pooled",), gradient: bool = False
     ) -> dict[str, Any]:
-        """What the network makes of images, at several places in one pass.
+        """The network's features of images, at one or more places, in one pass.
 
         Args:
             images: [B, C, S, S], -1 to 1, of any size; C = 3, or 1 for grey, which the network
@@ -80,8 +80,8 @@ class Teacher(nn.Module):
             gradient: whether it flows to the images. The weights stay frozen.
 
         Returns:
-            An entry a tap: the named ones in fp32, a submodule's output as it is (of its last
-            call, if there are more).
+            One entry per tap: the named ones in fp32, a submodule's output unchanged (that of its
+            last call, if there are several).
 
         Raises:
             GanVkdError: a tap that the network does not have.
@@ -139,7 +139,7 @@ def load_teacher(
 
     Args:
         spec: `none`, or one of `KINDS`.
-        image_size: pixels it is fed; default its own choice.
+        image_size: side of its input, pixels; default: the teacher's own.
         weights: a file of weights for `timm:`, `torchvision:` and `clip`; default the published
             ones, from a cache or the network.
 
@@ -147,8 +147,8 @@ def load_teacher(
         The teacher on the CPU, or None for `none`.
 
     Raises:
-        GanVkdError: unknown spec; weights that are missing or not what they should be; a size
-            that the network can't take.
+        GanVkdError: unknown spec; missing or unsuitable weights; an input size that the
+            network does not support.
     """
     kind = None if spec == "none" else teacher_kind(spec)
     if weights is not None and (kind is None or not kind.takes_weights):

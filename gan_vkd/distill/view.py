@@ -12,7 +12,7 @@ from gan_vkd.progress import Reporter
 
 
 class TeacherView:
-    """A teacher, and its features of the training images, computed once an image.
+    """A teacher, and its features of the training images, computed once per image.
 
     Args:
         teacher: on the training device.
@@ -36,7 +36,12 @@ class TeacherView:
 
     def training_features(self, flip: bool, reporter: Reporter) -> Iterator[torch.Tensor]:
         """Features [b, dt] of all training images, and of their mirror images where `flip`."""
+        parts = self.training_parts(flip)
+        for rows, mirrored in reporter.track(parts, "Teacher features", len(parts)):
+            yield self.train(rows, mirrored)
+
+    def training_parts(self, flip: bool) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The rows [b] of the images that `training_features` goes through, and which mirrored."""
         parts = torch.arange(len(self.train.images)).split(64)
-        for part in reporter.track(parts, "Teacher features", len(parts)):
-            for mirrored in (False, True) if flip else (False,):
-                yield self.train(part, torch.full((len(part),), mirrored))
+        coins = (False, True) if flip else (False,)
+        return [(rows, torch.full((len(rows),), coin)) for rows in parts for coin in coins]

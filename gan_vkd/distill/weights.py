@@ -1,4 +1,4 @@
-"""Weights that others trained: read without running what is in them, or fetched from their hub."""
+"""Published weights: read without running code in them, or fetched from their hub."""
 
 import pickle
 import threading

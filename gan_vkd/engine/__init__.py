@@ -1,1 +1,1 @@
-"""What every training shares: the loop over a task, players, checkpoints, run directories."""
+"""Shared parts of training: the loop over a task, players, checkpoints, run directories."""

@@ -83,12 +83,12 @@ class Checkpoints:
         if damaged:
             raise GanVkdError(
                 f"{damaged[0]}, and no other checkpoint is whole: start a new run, or remove "
-                f"{self.folder} to start this one again at iteration 0"
+                f"{self.folder} to restart this one at iteration 0"
             )
         return None
 
     def rewind(self, iteration: int) -> None:
-        """Remove what is newer than `iteration`: it comes again."""
+        """Remove checkpoints newer than `iteration`."""
         for newer in [i for i in self.iterations() if i > iteration]:
             self._remove(newer)
 
@@ -99,8 +99,8 @@ class Checkpoints:
         claimed = json.loads((folder / MANIFEST).read_bytes())
         if isinstance(claimed, dict) and claimed.get("format") in EARLIER:
             raise GanVkdError(
-                f"--resume: {folder} is of an earlier version of gan_vkd, which this one can't go "
-                "on from: start a new run (gan-vkd sample and eval take the old one as it is)"
+                f"--resume: {folder} is of an earlier version of gan_vkd and cannot be "
+                "resumed: start a new run (gan-vkd sample and eval still take the old one)"
             )
         if claimed != _manifest(iteration, folder / STATE):
             raise ValueError(f"{MANIFEST} names another size or SHA-256 than {STATE} has")

@@ -1,4 +1,4 @@
-"""Numbers that go wrong: what is no longer training is stopped, and named."""
+"""Health checks: training that fails is stopped, and the reason is named."""
 
 import math
 import shlex
@@ -18,7 +18,7 @@ LINES_IN_A_ROW = 3
 
 @dataclass(frozen=True)
 class Limit:
-    """A value of the log below which what is trained is no longer alive.
+    """A limit on a logged value, below which training has failed.
 
     Attributes:
         name: the value's.
@@ -101,7 +101,7 @@ def last_good(run: RunDir) -> str:
 
 @contextmanager
 def device_explained(batch_size: int) -> Iterator[None]:
-    """Turns what a device can't do into a line with what to set.
+    """Turns errors of a device into one line with the setting to change.
 
     Raises:
         GanVkdError: its memory is too small for the batch, or it has no deterministic kernel.
@@ -112,7 +112,7 @@ def device_explained(batch_size: int) -> Iterator[None]:
         if "does not have a deterministic implementation" in str(error):
             operation = str(error).split()[0]
             raise GanVkdError(
-                f"--deterministic: {operation} has no deterministic kernel here: leave it out"
+                f"--deterministic: {operation} has no deterministic kernel here: drop the flag"
             ) from None
         where = "GPU" if isinstance(error, torch.OutOfMemoryError) else "CPU"
         if where == "CPU" and "can't allocate memory" not in str(error):
@@ -137,12 +137,12 @@ def writing_explained(run: RunDir) -> Iterator[None]:
         yield
     except LostProcess as error:
         raise LostProcess(
-            f"--run-dir {run.path}: {error}; {last_good(run)}: go on with {on}, under torchrun "
+            f"--run-dir {run.path}: {error}; {last_good(run)}: continue with {on}, under torchrun "
             "with as many processes as you like"
         ) from None
     except OSError as error:
         reason = error.strerror or error
         raise GanVkdError(
-            f"--run-dir {run.path}: can't be written ({reason}); {last_good(run)}: make room, "
-            f"then go on with {on}"
+            f"--run-dir {run.path}: can't be written ({reason}); {last_good(run)}: free some "
+            f"space, then continue with {on}"
         ) from None

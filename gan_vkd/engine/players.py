@@ -50,7 +50,7 @@ class Player:
         return state
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore what `state_dict` gave; the next step has the same bits.
+        """Restore the result of `state_dict`; the next step has the same bits.
 
         Moments take the memory layout of their parameters, as a fresh optimiser gives it to them:
         fused and foreach steps go by memory.

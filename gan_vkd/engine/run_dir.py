@@ -24,7 +24,7 @@ def newest_run(runs: Path = RUNS) -> Path:
     """
     configs = sorted(runs.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime_ns)
     if not configs:
-        raise GanVkdError(f"no run under {runs}/: name one, or start with gan-vkd train")
+        raise GanVkdError(f"no run in {runs}/: name one, or train one with gan-vkd train")
     return configs[-1].parent
 
 
@@ -43,7 +43,7 @@ def create_run_dir(name: str, config: str, wanted: Path | None) -> Path:
         path = _numbered(name) if wanted is None else _named(wanted)
         write_config(path, config)
     except OSError as error:
-        raise GanVkdError(f"--run-dir: can't make the run's directory ({error})") from None
+        raise GanVkdError(f"--run-dir: cannot create the run directory ({error})") from None
     return path
 
 
@@ -58,7 +58,7 @@ def _named(path: Path) -> Path:
         path.mkdir(parents=True)
     except FileExistsError:
         raise GanVkdError(
-            f"--run-dir {path}: exists: go on with --resume, or choose another name"
+            f"--run-dir {path}: already exists: continue it with --resume, or choose another name"
         ) from None
     return path
 
@@ -100,7 +100,7 @@ class RunDir:
             lock.acquire(timeout=0)
         except Timeout:
             raise GanVkdError(
-                f"--run-dir {self.path}: another process is training here: wait for it, or stop it"
+                f"--run-dir {self.path}: another process is training this run: wait, or stop it"
             ) from None
         except OSError as error:
             raise GanVkdError(
@@ -112,7 +112,7 @@ class RunDir:
             lock.release()
 
     def rewind(self, iteration: int) -> tuple[list[dict], list[dict]]:
-        """Back to `iteration`: drop what came after, it comes again; and what dead writers left.
+        """Go back to `iteration`: remove later records and temporary files of dead writers.
 
         Only under the lock: then no temporary file is anybody's.
 

@@ -1,4 +1,4 @@
-"""What the loop asks of whatever is trained."""
+"""The interface between the training loop and a task."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from gan_vkd.engine.health import Limit
 
 @dataclass(frozen=True)
 class Schedule:
-    """When what happens, in iterations; 0: never.
+    """The schedule, in iterations; 0: never.
 
     Attributes:
         iterations: in all.
@@ -66,22 +66,22 @@ class Task(Protocol):
     remedy: str
 
     def iterate(self, iteration: int, measure: bool = False) -> dict[str, float]:
-        """One iteration, from 0; with `measure` what the log says of it."""
+        """One iteration, from 0; with `measure` its values for the log."""
 
     def probe(self) -> dict[str, float]:
-        """What is measured for the log without training."""
+        """Values for the log that are measured without training."""
 
     def picture(self, iteration: int) -> Image.Image | None:
-        """What the state looks like after `iteration` iterations; None where it has no looks."""
+        """A picture of the state after `iteration` iterations, or None."""
 
     def point(self, iteration: int) -> Point | None:
         """The state measured on data after `iteration` iterations; None where it is not."""
 
     def export(self, iteration: int, path: Path) -> None:
-        """Write what is handed out."""
+        """Write the artefact."""
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """All that changes in training, as flat named tensors on the CPU."""
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Restore what `state_dict` gave; training goes on with the same bits."""
+        """Restore the result of `state_dict`; training continues with the same bits."""

@@ -1,4 +1,4 @@
-"""What chance alone explains: tests by relabelling.
+"""Permutation tests: which values chance alone explains.
 
 Where judged images are drawn from the distribution of the real ones, independently of them, which
 image is real and which is judged says nothing: had other images of the pool of both been the real
@@ -25,7 +25,7 @@ CELLS = 2**22  # of a block of labellings
 
 @dataclass(frozen=True)
 class Pool:
-    """Real and judged images together, in an order that does not tell which is which.
+    """Real and generated images together, in random order.
 
     Attributes:
         rows: int64 [n]: places in the real images followed by the judged ones.

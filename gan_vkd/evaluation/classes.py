@@ -9,12 +9,13 @@ from gan_vkd.data.images import ImageSet
 from gan_vkd.evaluation.chance import Pool, q_values
 from gan_vkd.evaluation.neighbours import Neighbourhoods, neighbourhoods
 from gan_vkd.evaluation.prdc import expected_coverage, prdc_per_image
+from gan_vkd.evaluation.reference import Reference
 from gan_vkd.randomness import generator, seed_for
 
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How one class fares; None for what is not known, or of too few images.
+    """The metrics of one class; None for unknown values and for too few images.
 
     Attributes:
         name: the class's.
@@ -41,8 +42,8 @@ class ClassFigures:
     variety_q: float | None = None
 
 
-def same_classes(judged: ImageSet, reference: ImageSet) -> torch.Tensor | None:
-    """The judged images' labels as the reference numbers them, int64 [N].
+def same_classes(judged: ImageSet, reference: Reference) -> torch.Tensor | None:
+    """Labels of the evaluated images in the reference's numbering, int64 [N].
 
     None where they have classes that the reference has not, or none at all.
     """
@@ -52,7 +53,7 @@ def same_classes(judged: ImageSet, reference: ImageSet) -> torch.Tensor | None:
     return torch.tensor([number[name] for name in judged.class_names])[judged.labels]
 
 
-def asked_for(judged: ImageSet, reference: ImageSet) -> list[bool]:
+def asked_for(judged: ImageSet, reference: Reference) -> list[bool]:
     """For each of the reference's classes whether its absence is a fault.
 
     It is none of a class that was not to have an image: one that a generator has but was not asked
@@ -151,7 +152,7 @@ def _chance_within(
 def across_classes(
     found: Neighbourhoods, pool: Pool, real_labels: torch.Tensor, class_names: tuple[str, ...]
 ) -> list[ClassFigures]:
-    """Each class's real images against all judged ones, whose classes are not known.
+    """Each class's real images against all evaluated ones, whose classes are unknown.
 
     What chance explains is found by relabelling all images. A judged image that is made a real
     one needs a class for that: its nearest real image's.

@@ -23,7 +23,9 @@ def compute_clipped(
     device: torch.device | str = "cpu",
     reporter: Reporter = QUIET,
 ) -> dict[str, float]:
-    """The two metrics, each from 0 to 1.
+    """Clipped density and clipped coverage, each from 0 to 1.
+
+    Salvy, Talbot and Thirion, ICLR 2026 (arXiv 2507.01761).
 
     Args:
         real_features: [N, d]; anything like an array of real numbers.
@@ -50,7 +52,7 @@ def compute_clipped(
 def clipped_per_image(
     found: Neighbourhoods,
 ) -> dict[str, tuple[np.ndarray, Callable[[float], float]]]:
-    """What each image adds, and what makes the metric of these values' mean.
+    """Per-image values, and the functions that turn their means into metrics.
 
     Density: how many real balls, none wider than the median one, hold a generated image, out of k
     and at most 1; as a share of what the real images themselves get from the others' balls.

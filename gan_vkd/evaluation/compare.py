@@ -11,13 +11,13 @@ from gan_vkd.evaluation.metrics import Metric, as_json
 # What two results may differ in and still be compared.
 OWN = ("judged", "run", "checkpoint", "latent_seed", "training", "training_count", "versions")
 OWN += ("extractor_is_the_teacher", "unseen", "unseen_count", "held_out", "reference", "intervals")
-OWN += ("judged_compression", "reference_compression")
+OWN += ("judged_compression", "reference_compression", "class_proportions")
 
 INTERVALS = "95 %, of the sampling of images against this reference, not of the training seed"
 INDEPENDENT = "samples taken as independent"
 PAIRED = (
-    "samples of one latent seed: as if independent, which those of unrelated generators are; too "
-    "wide for related ones, such as checkpoints of one run, whose samples are alike pair by pair"
+    "samples of one latent seed, taken as independent: right for unrelated generators, too wide "
+    "for related ones, such as checkpoints of one run, whose samples are alike pair by pair"
 )
 
 
@@ -36,7 +36,9 @@ def read_result(path: Path) -> dict:
     if path.is_dir():
         newest = newest_result(path)
         if newest is None:
-            raise GanVkdError(f"{path}: not judged yet: gan-vkd eval {shlex.quote(str(path))}")
+            raise GanVkdError(
+                f"{path}: not evaluated yet: run gan-vkd eval {shlex.quote(str(path))}"
+            )
         path = newest
     try:
         result = json.loads(path.read_text())
@@ -49,7 +51,7 @@ def read_result(path: Path) -> dict:
 
 
 def compare(first: Path, second: Path) -> dict:
-    """The second result's figures less the first one's.
+    """The second result's metrics minus the first one's.
 
     An interval is for fresh samples of both sides against the same real images, which are held
     fixed; the training seed is not in it. The variance of a difference is taken as the sum of both,
@@ -95,7 +97,7 @@ def compare(first: Path, second: Path) -> dict:
 
 
 def _common(one: dict, other: dict, key: str) -> Any:
-    """What both protocols say of `key`; None where they differ, or do not say."""
+    """The value of `key` in both protocols; None if they differ or lack it."""
     value = one["protocol"].get(key)
     return value if value == other["protocol"].get(key) else None
 
@@ -105,8 +107,8 @@ def _one_run(one: dict, other: dict, seed: int) -> str | None:
     if run is None:
         return None
     return (
-        f"Both are of {run}, judged with latent seed {seed}: the intervals of the differences are "
-        f"too wide. For right ones judge one of them anew, with --seed {seed + 1}."
+        f"Both results are of {run} with latent seed {seed}: the intervals of the differences are "
+        f"too wide. Evaluate one of them again with --seed {seed + 1} for exact ones."
     )
 
 
@@ -117,6 +119,6 @@ def _require_one_protocol(one: dict, other: dict, what: str) -> None:
     for key in dict.fromkeys([*first, *second]):
         if key not in OWN and first.get(key) != second.get(key):
             raise GanVkdError(
-                f"{what}: two protocols: {key} is {first.get(key)!r} in one and "
-                f"{second.get(key)!r} in the other: judge both alike"
+                f"{what}: different protocols: {key} is {first.get(key)!r} in one and "
+                f"{second.get(key)!r} in the other: evaluate both in the same way"
             )

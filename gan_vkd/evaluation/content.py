@@ -1,4 +1,4 @@
-"""What images are, told by their bytes."""
+"""Hashes of images."""
 
 import hashlib
 
@@ -11,6 +11,6 @@ def content_sha256(images: torch.Tensor) -> str:
 
 
 def digests(images: torch.Tensor) -> list[bytes]:
-    """16 bytes an image, of uint8 images [N, 3, H, W] on the CPU: equal where the images are."""
+    """A hash of 16 bytes per image, of uint8 images [N, 3, H, W] on the CPU."""
     pixels = images.contiguous().numpy()  # to iterate over a tensor would make all views at once
     return [hashlib.blake2b(image, digest_size=16).digest() for image in pixels]

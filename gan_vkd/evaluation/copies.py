@@ -1,4 +1,4 @@
-"""Images that repeat training images: against what held-out real images do."""
+"""Generated images that repeat training images, compared with held-out real images."""
 
 from dataclasses import dataclass
 

@@ -3,14 +3,16 @@
 from gan_vkd.data.images import ImageSet
 from gan_vkd.data.subsets import balanced_draw
 from gan_vkd.evaluation.features import Extractor, extract, run_extractor
+from gan_vkd.evaluation.frechet import Gaussian
 from gan_vkd.evaluation.metrics import SEED, frechet_metric, neighbour_metrics, require_enough
 from gan_vkd.evaluation.neighbours import neighbourhoods
+from gan_vkd.evaluation.proportions import evaluation_labels
 from gan_vkd.gan.exported import ExportedGenerator
 from gan_vkd.progress import QUIET, Reporter
 
 
 class Curve:
-    """Measures a generator's samples by one set of real images, whose features are kept.
+    """Compares a generator's samples with one set of real images, whose features are kept.
 
     FID, precision, recall, density, coverage, and the two clipped ones: no IS and no KID, which
     say little at small counts.
@@ -18,7 +20,7 @@ class Curve:
     Args:
         reference: real images, on the CPU. Never a test split: who looks at curves, chooses.
         origin: what they are, in words.
-        num: samples judged each time; the latents are always the same.
+        num: samples evaluated each time; the latents are always the same.
         nearest_k: k of the neighbourhoods.
         extractor: whose features are compared.
         reporter: told about the reference's features.
@@ -37,11 +39,12 @@ class Curve:
         reporter: Reporter,
     ):
         self.num, self.nearest_k, self.extractor = num, nearest_k, extractor
+        self._images = reference
         compared = min(num, len(reference))
         require_enough(compared, nearest_k)
-        self._reference = extract(extractor, reference.images, origin, reporter).features
+        features = extract(extractor, reference.images, origin, reporter).features
         rows = balanced_draw(reference.labels, compared, SEED)
-        self._drawn = self._reference[rows].numpy()
+        self._gaussian, self._drawn = Gaussian.of_features(features.numpy()), features[rows].numpy()
         self.protocol: dict[str, str | int] = {
             "extractor": extractor.name,
             "count": num,
@@ -51,13 +54,13 @@ class Curve:
         }
 
     def measure(self, generator: ExportedGenerator) -> dict[str, float | None]:
-        """The metrics of `num` samples, labels in the data's proportions."""
-        labels = generator.labels(self.num)
+        """The metrics of `num` samples; their labels: see `evaluation_labels`."""
+        labels, _ = evaluation_labels(generator, self._images, self.num, SEED)
         images = generator.sample(self.num, labels.tolist(), SEED, batch_size=500)
         features = run_extractor(self.extractor, images, "samples", QUIET).features
         drawn = features[balanced_draw(labels, len(self._drawn), SEED)].numpy()
         found = neighbourhoods(
             self._drawn, drawn, self.nearest_k, device=self.extractor.device, reporter=QUIET
         )
-        metrics = {"fid": frechet_metric(features, self._reference), **neighbour_metrics(found)}
+        metrics = {"fid": frechet_metric(features, self._gaussian), **neighbour_metrics(found)}
         return {name: metric.value for name, metric in metrics.items()}

@@ -1,16 +1,14 @@
-"""Images that repeat each other: against what real images do."""
+"""Generated images that repeat each other, compared with real images."""
 
 from collections import defaultdict
 
 import numpy as np
-import torch
 
 from gan_vkd.evaluation.chance import Pool, p_value
-from gan_vkd.evaluation.content import digests
 from gan_vkd.evaluation.copies import close_limit
 
 
-def duplicates(pool: Pool, judged: torch.Tensor, real: torch.Tensor) -> dict:
+def duplicates(pool: Pool, judged: list[bytes], real: list[bytes]) -> dict:
     """How often images repeat another one, and how often as many real images do.
 
     An image counts as close to another when it is as near as the closest 1 % of real images are to
@@ -18,8 +16,8 @@ def duplicates(pool: Pool, judged: torch.Tensor, real: torch.Tensor) -> dict:
 
     Args:
         pool: of both sides' features.
-        judged: uint8 [M, 3, H, W], in the order of the features.
-        real: uint8 [N, 3, H, W].
+        judged: the images' digests, see `content.digests`, in the order of the features.
+        real: the real images'.
 
     Returns:
         `count` of images a side, `identical` (images less different ones) and `close`, each
@@ -27,7 +25,7 @@ def duplicates(pool: Pool, judged: torch.Tensor, real: torch.Tensor) -> dict:
         among the real images are by chance, see `chance`.
     """
     places = defaultdict(list)
-    content = [*digests(real), *digests(judged)]
+    content = [*real, *judged]
     for place, row in enumerate(pool.rows):
         places[content[row]].append(place)
     equal = [group for group in places.values() if len(group) > 1]

@@ -48,7 +48,7 @@ class Extractor:
 
 @dataclass(frozen=True)
 class Features:
-    """What metrics are computed from: features float32 [N, d], logits float32 [N, classes]."""
+    """Features float32 [N, d] and logits float32 [N, classes] of images."""
 
     features: torch.Tensor
     logits: torch.Tensor | None = None
@@ -82,7 +82,7 @@ def load_extractor(spec: str | None, weights: Path | None, device: torch.device)
         return _teacher(spec, weights, device)
     if spec == INCEPTION and weights is None and not place.is_file():
         raise GanVkdError(
-            f"--extractor {INCEPTION}: its weights are not at {place}: put {INCEPTION_FILE} of "
+            f"--extractor {INCEPTION}: its weights are missing at {place}: put {INCEPTION_FILE} of "
             f"torch-fidelity's release v0.2.0 there, or use --extractor {BUNDLED}"
         )
     if spec == INCEPTION or weights is not None or (spec is None and place.is_file()):
@@ -199,7 +199,7 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
                 return found
         except UNREADABLE:
             pass
-        reporter.say(f"The feature cache {entry} is damaged: computing it again")
+        reporter.say(f"The feature cache {entry} is damaged; features are computed again")
     found = run_extractor(extractor, images, what, reporter)
     if not torch.isfinite(found.features).all():
         raise GanVkdError(f"--extractor {extractor.name}: its features of {what} are not finite")
@@ -208,12 +208,12 @@ def extract(extractor: Extractor, images: torch.Tensor, what: str, reporter: Rep
         write_tensors(entry, tensors, {})
         prune(entry.parent, keep=entry)
     except OSError as error:
-        reporter.say(f"The feature cache {entry.parent} can't be written ({error})")
+        reporter.say(f"The feature cache {entry.parent} cannot be written ({error})")
     return found
 
 
 def _circumstances(extractor: Extractor) -> dict:
-    """What else than weights and images can change a feature's last bits, or more."""
+    """Conditions, other than weights and images, that change features or their last bits."""
     kind = extractor.device.type
     return {
         "device": kind,
@@ -227,7 +227,7 @@ def _circumstances(extractor: Extractor) -> dict:
 
 
 def _float32_precision() -> list[str | bool]:
-    """What matrix products and convolutions of float32 are computed in, here and on a GPU."""
+    """The precision of float32 matrix products and convolutions, here and on a GPU."""
     if not hasattr(torch.backends.cudnn, "conv"):  # torch before 2.9
         return [torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32]
     gpu, cpu = torch.backends.cudnn, torch.backends.mkldnn

@@ -1,4 +1,4 @@
-"""What goes wrong in small-data GANs, said in words: the sentences under the table.
+"""Findings: sentences under the table that name common faults of GANs on few images.
 
 A sentence appears where chance does not explain the figure. Each has a probability of at most .001
 where the judged images are drawn like the real ones, independently of them and of each other (the
@@ -19,38 +19,49 @@ SIDES = ("judged", "reference")
 
 
 def sentences(result: dict) -> list[str]:
-    """All that is said under the table: what stands out, or that nothing does; what is untested."""
+    """The sentences under the table: findings, or that there are none, and what is untested."""
     said = [f"- {sentence}" for sentence in result["findings"]] or [_nothing(result)]
     said += [f"Not tested: {what}." for what in untested(result)]
     ours, theirs = (result["protocol"].get(f"{side}_compression") for side in SIDES)
     if None not in (ours, theirs) and ours != theirs:
         said.append(
-            f"The two sides are compressed differently (images: {ours}; reference: {theirs}): that "
-            "by itself makes a distance, so compress both alike where it matters."
+            f"The two sides are compressed differently (images: {ours}; reference: {theirs}). "
+            "Compression alone changes the metrics: compress both sides alike."
         )
     return said
 
 
 def _nothing(result: dict) -> str:
-    """That nothing stands out, of what was tested."""
-    parts = ["No more images repeat each other than among real images"]
+    """The sentence for a result without findings."""
+    parts = []
+    if result["duplicates"] is not None:
+        parts.append("no more images repeat each other than among real images")
     if any(c["coverage_q"] is not None for c in result["classes"]):
         parts.append("no class that was tested is missing or collapsed")
     original = _original(result["protocol"])
-    if result["protocol"]["unseen_count"]:
+    if result["copies"] is None:
+        pass
+    elif result["protocol"]["unseen_count"]:
         parts.append(f"no more images repeat {original}s than among held-out images")
     else:
         parts.append(f"no unlikely number of images equals a {original} pixel by pixel")
-    return "; ".join(parts) + "."
+    if not parts:
+        return "No finding was tested."
+    return f"{parts[0].capitalize()}{''.join(f'; {part}' for part in parts[1:])}."
 
 
 def untested(result: dict) -> list[str]:
-    """What the result says nothing of, and why."""
+    """What the result does not test, and why."""
     classes, protocol = result["classes"], result["protocol"]
     parts = []
     if protocol["judged_count"] < INCEPTION_FEWEST:
         parts.append(f"the inception score, which takes {INCEPTION_FEWEST} images or more")
-    if not classes:
+    if result["duplicates"] is None:
+        parts.append(
+            "KID, precision, recall, density, coverage, classes and repetitions (the reference's "
+            "statistics hold no features)"
+        )
+    elif not classes:
         parts.append("classes (the reference has one)")
     idle = [c["name"] for c in classes if c["judged"] == 0 and not _missing(c)]
     if idle:
@@ -64,7 +75,9 @@ def untested(result: dict) -> list[str]:
             f"{len(few)} of {len(classes)} classes, of too few images for k = "
             f"{protocol['nearest_k']}: {_names(few)}"
         )
-    if not protocol["unseen_count"]:
+    if result["copies"] is None:
+        parts.append("whether images repeat reference images (statistics hold no images)")
+    elif not protocol["unseen_count"]:
         parts.append(
             f"whether images repeat {_original(protocol)}s with small changes (there are no "
             "held-out images to compare with)"
@@ -77,7 +90,7 @@ def _missing(figures: dict) -> bool:
 
 
 def _original(protocol: dict) -> str:
-    """What may have been copied: the reference stands in where training images aren't known."""
+    """What may have been copied: the training images or, if unknown, the reference."""
     own = protocol["training"] != protocol["reference"]
     return "training image" if own else "reference image"
 
@@ -122,7 +135,9 @@ def _classes(classes: list[dict]) -> list[str]:
     return sentences
 
 
-def _copies(copies: dict, protocol: dict, extractor: str) -> list[str]:
+def _copies(copies: dict | None, protocol: dict, extractor: str) -> list[str]:
+    if copies is None:
+        return []
     sentences, count = [], protocol["judged_count"]
     original = _original(protocol)
     held_out = protocol["unseen_count"]
@@ -157,7 +172,9 @@ def _copies(copies: dict, protocol: dict, extractor: str) -> list[str]:
     return sentences
 
 
-def _duplicates(found: dict) -> list[str]:
+def _duplicates(found: dict | None) -> list[str]:
+    if found is None:
+        return []
     sentences = []
     judged, real = found["count"]["judged"], found["count"]["real"]
     if found["p"]["identical"] <= LEVEL:

@@ -55,7 +55,7 @@ def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def frechet_distance(mu1: ArrayLike, sigma1: ArrayLike, mu2: ArrayLike, sigma2: ArrayLike) -> float:
     """|μ1 - μ2|² + tr(Σ1 + Σ2 - 2 (Σ1 Σ2)^½), in float64.
 
-    Right for singular covariances too, and never complex.
+    It is exact for singular covariances too, and never complex.
 
     Args:
         mu1, mu2: means [d].

@@ -1,15 +1,12 @@
-"""Images that are given as files, to be judged or to judge by: their size, kind and classes."""
+"""Image files that are evaluated or serve as reference: their size, kind and classes."""
 
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-
 from gan_vkd.data.archive import open_archive
-from gan_vkd.data.decode import open_image, to_square
+from gan_vkd.data.arrays import array_size, is_array_file, load_arrays
+from gan_vkd.data.decode import open_image
 from gan_vkd.data.folder import common_size
 from gan_vkd.data.images import ImageSet
 from gan_vkd.data.sources import load_dataset
@@ -21,13 +18,12 @@ from gan_vkd.progress import Reporter
 
 OWN_SIZES = {"digits": 8, "cifar10": 32, "cifar100": 32}
 LOOKED_AT = 100  # images of a folder whose sizes are read
-ARRAYS = (".npy", ".npz")
 LOSSY = {".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".webp": "WebP"}
 
 
 @dataclass(frozen=True)
 class Files:
-    """What is known of image files without reading their pixels.
+    """Facts about image files that need no pixels.
 
     Attributes:
         size: the smallest side among a hundred of them, pixels.
@@ -47,8 +43,8 @@ class Files:
         if spec in OWN_SIZES:
             return cls(OWN_SIZES[spec], "none")
         root = expanded(spec)
-        if root.suffix in ARRAYS:
-            return cls(min(_pixels(root)[0].shape[1:3]), "none")
+        if is_array_file(root):
+            return cls(min(array_size(root)), "none")
         tree, sizes = open_tree(root), []
         for path in tree.paths[:: max(1, len(tree.paths) // LOOKED_AT)]:
             try:
@@ -71,69 +67,15 @@ def load_given(target: Path, size: int | None, reporter: Reporter) -> ImageSet:
     Raises:
         GanVkdError: no such images, or without `size` images of several sizes.
     """
-    if target.suffix in ARRAYS:
-        return load_arrays(target, size)
+    if is_array_file(target):
+        return load_arrays(target, size, all_classes=True).train
     side = size or common_size(target)
     if size is not None and (own := Files.of(str(target)).size) != size:
         reporter.say(
-            f"{target}: the shorter side (from {own} pixels on) is resized to {size}, and the "
-            "centre cut out"
+            f"{target}: the shorter side ({own} pixels or more) is resized to {size}, and the "
+            "central square is used"
         )
     return _renamed(target, load_dataset(str(target), image_size=side, reporter=reporter).train)
-
-
-def load_arrays(path: Path, size: int | None) -> ImageSet:
-    """The images of a .npy, or of a .npz with or without labels, as `gan-vkd sample` writes it.
-
-    Args:
-        path: the file.
-        size: the side to bring them to, pixels; None where they are squares.
-
-    Raises:
-        GanVkdError: something else in it.
-    """
-    pixels, labels, names = _pixels(path)
-    height, width = pixels.shape[1:3]
-    if size is None and height != width:
-        raise GanVkdError(f"{path}: its images have {width}x{height} pixels: pass --size")
-    side = size or height
-    if (height, width) != (side, side):
-        pixels = np.stack([to_square(Image.fromarray(image), side) for image in pixels])
-    images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
-    return ImageSet(images, torch.from_numpy(labels.astype(np.int64)), names)
-
-
-def _pixels(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Images uint8 [N, H, W, 3], labels [N] and class names, of an array file."""
-    try:
-        found = np.load(path, allow_pickle=False)
-        arrays = dict(found) if isinstance(found, np.lib.npyio.NpzFile) else {"images": found}
-    except Exception as error:  # its readers raise whatever they trip over
-        reason = " ".join(str(error).split())[:200]
-        raise GanVkdError(f"{path}: not a whole .npy or .npz of arrays ({reason})") from None
-    images = [
-        a for a in arrays.values() if a.dtype == np.uint8 and a.ndim == 4 and 3 in a.shape[1:]
-    ]
-    if len(images) != 1 or not images[0].size:
-        raise GanVkdError(
-            f"{path}: holds no array, or several, of uint8 [N, H, W, 3] or [N, 3, H, W]"
-        )
-    pixels = images[0] if images[0].shape[-1] == 3 else images[0].transpose(0, 2, 3, 1)
-    if pixels.shape[-1] != 3:
-        raise GanVkdError(
-            f"{path}: its images are {images[0].shape[1:]}: neither [H, W, 3] nor [3, H, W]"
-        )
-    if "labels" not in arrays:
-        return pixels, np.zeros(len(pixels), np.int64), ("images",)
-    labels = arrays["labels"]
-    whole = labels.dtype.kind in "iu" and labels.shape == pixels.shape[:1] and labels.min() >= 0
-    if "class_names" in arrays:
-        names = arrays["class_names"]
-    else:  # the numbers that are there
-        names, labels = np.unique(labels, return_inverse=True)
-    if not whole or names.ndim != 1 or labels.max() >= len(names):
-        raise GanVkdError(f"{path}: its labels are no integers from 0 on, one an image")
-    return pixels, labels, tuple(str(name) for name in names.tolist())
 
 
 def _renamed(target: Path, images: ImageSet) -> ImageSet:
@@ -155,5 +97,5 @@ def _renamed(target: Path, images: ImageSet) -> ImageSet:
     except Exception:  # archives' readers raise whatever they trip over
         names = ()
     if len(set(names)) < len(images.class_names):
-        raise GanVkdError(f"{target}: {CLASS_NAMES} is no table of class names: remove it")
+        raise GanVkdError(f"{target}: {CLASS_NAMES} is not a table of class names: remove it")
     return replace(images, class_names=names)

@@ -1,4 +1,4 @@
-"""What `gan-vkd eval` judges: a run, or a folder or zip of images; and by which reference."""
+"""What `gan-vkd eval` evaluates: a run, or image files; and the reference."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,9 +14,11 @@ from gan_vkd.data.sources import NAMES, load_dataset
 from gan_vkd.data.subsets import split_training
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.features import Extractor
-from gan_vkd.evaluation.given import ARRAYS, Files, load_arrays, load_given
+from gan_vkd.evaluation.given import Files, load_given
 from gan_vkd.evaluation.metrics import require_enough
+from gan_vkd.evaluation.proportions import evaluation_labels
 from gan_vkd.evaluation.protocol import RealImages, cut
+from gan_vkd.evaluation.reference import Reference, holds_statistics, read_statistics
 from gan_vkd.gan.exported import load_generator
 from gan_vkd.gan.latents import latents
 from gan_vkd.paths import expanded
@@ -27,7 +29,7 @@ LONGEST_PART = 48  # bytes of a file's name; names have 255 at most
 
 @dataclass(frozen=True)
 class Case:
-    """Images to judge, what to judge them by, and what the protocol says of them."""
+    """Images to evaluate, the real images, and their origin for the protocol."""
 
     judged: ImageSet
     real: RealImages
@@ -61,7 +63,7 @@ def result_path(run: Path, result: dict) -> Path:
 
 
 def _slug(text: str) -> str:
-    """A short part of a file name; of what is long or a path its end, and a hash of it all."""
+    """A short part of a file name; of long texts and paths the end and a hash."""
     plain = "".join(c if c.isalnum() else "-" for c in text)
     if len(plain.encode()) <= LONGEST_PART and "/" not in text and "\\" not in text:
         return plain
@@ -82,7 +84,7 @@ def case_of_run(
     device: torch.device,
     reporter: Reporter,
 ) -> Case:
-    """Images drawn from a run's exported generator; labels in the training data's proportions.
+    """Images drawn from a run's exported generator; their labels: see `evaluation_labels`.
 
     Args:
         run: the run directory.
@@ -106,8 +108,8 @@ def case_of_run(
     spec = dataset or recipe.data.dataset
     if dataset is None and spec not in NAMES and not expanded(spec).exists():
         raise GanVkdError(
-            f"{run}: the data set it was trained on, {spec}, is not there any more: say where it "
-            "is now with --dataset"
+            f"{run}: its training data set, {spec}, is not there any more: pass its new place "
+            "with --dataset"
         )
     dataset = load_dataset(
         spec,
@@ -134,7 +136,7 @@ def case_of_run(
     elif own in ("train", "test"):
         real_images = sides(dataset, own)
     else:
-        real_images = sides(*_load_reference(own, generator.image_size, root, reporter))
+        real_images = _outside(own, generator.image_size, root, extractor, reporter)
     real = RealImages(
         *real_images,
         training=data.train,
@@ -145,10 +147,10 @@ def case_of_run(
     taught = extractor.name == recipe.teacher.spec
     if taught:
         reporter.say(
-            f"Warning: {extractor.name} is the teacher that this run learned from: its figures "
-            "flatter the run, so compare them with no other method's"
+            f"Warning: {extractor.name} is the teacher that this run learned from. These metrics "
+            "favour the run; do not compare them with those of other methods"
         )
-    labels = generator.labels(settings.num, seed)
+    labels, proportions = evaluation_labels(generator, real.reference, settings.num, seed)
     pictures = []
     parts = torch.arange(settings.num).split(500)
     z_dim = generator.network.shape["z_dim"]
@@ -161,6 +163,7 @@ def case_of_run(
         "checkpoint": f"iteration {generator.card['iteration']}, "
         + generator.card.get("chosen", "the last one"),
         "latent_seed": seed,
+        "class_proportions": proportions,
         "extractor_is_the_teacher": taught,
     }
     return Case(judged, real, origin, settings.nearest_k)
@@ -173,9 +176,10 @@ def case_of_images(
     settings: EvaluationSettings,
     size: int | None,
     data_root: Path | None,
+    extractor: Extractor,
     reporter: Reporter,
 ) -> Case:
-    """A folder, zip or array file of images, to be judged by a data set.
+    """A folder, archive or array file of images, to be compared with a data set.
 
     Args:
         target: the folder or file.
@@ -184,30 +188,32 @@ def case_of_images(
         size: the side both are brought to, pixels; None for the images' own, which is then one,
             and no less than the reference's.
         data_root: where named data sets are looked for.
-        reporter: told about long work.
+        extractor, reporter: as everywhere.
 
     Raises:
         GanVkdError: no such images, sizes that differ or lose what the reference has, or no
             reference.
     """
     if not target.exists():
-        raise GanVkdError(f"{target}: no such run, folder or zip")
+        raise GanVkdError(f"{target}: no such run, folder or file")
     if reference is None or reference in ("train", "test", "subset"):
         raise GanVkdError(
-            f"{target}: not a run (no config.yaml in it); for images say "
+            f"{target}: not a run (it has no config.yaml); to evaluate images pass "
             "--reference SPEC, as in --reference cifar100:test"
         )
     images = load_given(target, size, reporter)
     side = images.images.shape[-1]
-    dataset, split = _load_reference(reference, side, data_root, reporter)
-    ours, theirs = Files.of(str(target)), Files.of(_spec_and_split(reference)[0])
+    reference_images, name, held_out, held_out_origin = _outside(
+        reference, side, data_root, extractor, reporter
+    )
+    ours, statistics = Files.of(str(target)), isinstance(reference_images, Reference)
+    theirs = Files(side, "") if statistics else Files.of(_spec_and_split(reference)[0])
     if size is None and side < theirs.size:
         raise GanVkdError(
             f"{target}: its images have {side}x{side} pixels, those of --reference {reference} "
-            f"{theirs.size}: what they lack wouldn't show in a reference shrunk like them; judge "
+            f"{theirs.size}: a reference shrunk to that size would hide what they lack; evaluate "
             f"larger images, or compare both at that size with --size {side}"
         )
-    reference_images, name, held_out, held_out_origin = sides(dataset, split)
     for part, where in ((images, str(target)), (reference_images, f"--reference {reference}")):
         require_enough(len(part), settings.nearest_k, where)
     real = RealImages(
@@ -215,13 +221,14 @@ def case_of_images(
         name,
         held_out,
         held_out_origin,
-        training=reference_images,  # what the images' maker trained on is not known
+        # what the images' maker trained on is not known
+        training=None if statistics else reference_images,
         training_origin=name,
         unseen=held_out,
         unseen_origin=held_out_origin,
     )
     origin = {"judged": str(target), "judged_compression": ours.compression}
-    if theirs.size < 2 * side:  # of larger ones shrinking leaves little of it
+    if theirs.size < 2 * side and not statistics:  # of larger ones shrinking leaves little of it
         origin["reference_compression"] = theirs.compression
     judged = cut(images, settings.num)
     return Case(judged, real, origin, settings.nearest_k)
@@ -231,9 +238,32 @@ def _best(run: Path) -> Path:
     path = run / "best.safetensors"
     if not path.is_file():
         raise GanVkdError(
-            f"--checkpoint best: {run} has chosen none: train with --set data.validation=0.1"
+            f"--checkpoint best: {run} has chosen no checkpoint: train with --set "
+            "data.validation=0.1"
         )
     return path
+
+
+def _outside(
+    text: str, image_size: int, data_root: Path | None, extractor: Extractor, reporter: Reporter
+) -> tuple[ImageSet | Reference, str, ImageSet | None, str]:
+    """A reference that is not the run's own data, as `sides` gives it: images, or statistics.
+
+    Raises:
+        GanVkdError: no such reference, or statistics of another extractor or size.
+    """
+    path = expanded(text)
+    if not holds_statistics(path):
+        return sides(*_load_reference(text, image_size, data_root, reporter))
+    found = read_statistics(path, extractor)
+    if found.image_size != image_size:
+        sides_of = f"{found.image_size}x{found.image_size}"
+        raise GanVkdError(
+            f"--reference {text}: statistics of images of {sides_of} pixels, and the images have "
+            f"{image_size}x{image_size}: bring a folder's images to that size with --size, or make "
+            "the statistics again"
+        )
+    return found, found.origin, None, "none: the reference is statistics"
 
 
 def _load_reference(
@@ -241,10 +271,6 @@ def _load_reference(
 ) -> tuple[Dataset, str]:
     """`SPEC[:train|test]` → the data set and the split's name."""
     spec, split = _spec_and_split(text)
-    path = expanded(spec)
-    if path.suffix in ARRAYS and path.is_file():
-        images = load_arrays(path, image_size)
-        return Dataset(spec, images, None), split
     try:
         dataset = load_dataset(spec, image_size=image_size, data_root=data_root, reporter=reporter)
     except GanVkdError as error:  # train's flag takes the same

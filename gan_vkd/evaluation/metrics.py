@@ -1,4 +1,4 @@
-"""The nine figures, from features."""
+"""The nine metrics, from features."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -28,7 +28,7 @@ SATURATED = 0.02  # so near 0 or 1 a share's standard error says nothing
 
 @dataclass(frozen=True)
 class Metric:
-    """A value and its 95 % interval; None for what is not known.
+    """A value and its 95 % interval; None if unknown.
 
     The interval covers the sampling of images, not the training seed.
     """
@@ -51,15 +51,16 @@ def require_enough(fewest: int, nearest_k: int, where: str = "") -> None:
         )
 
 
-def frechet_metric(judged: torch.Tensor, reference: torch.Tensor) -> Metric:
+def frechet_metric(judged: torch.Tensor, reference: Gaussian) -> Metric:
     """The Fréchet distance, which is FID on Inception features.
 
     Args:
         judged: features [N, d].
-        reference: features [M, d], taken as they are: the interval is for fresh judged images.
+        reference: the Gaussian of the real images, taken as it is: the interval is for fresh
+            judged images.
     """
     ours = judged.numpy()
-    gaussians = Gaussian.of_features(ours), Gaussian.of_features(reference.numpy())
+    gaussians = Gaussian.of_features(ours), reference
     distance, transport = frechet_and_transport(*gaussians)
     return _metric(distance, frechet_standard_error(ours, *gaussians, transport))
 

@@ -1,4 +1,4 @@
-"""The balls around real and generated images, and who is inside: what PRDC is counted from."""
+"""Nearest-neighbour balls of real and generated images, and which images lie inside them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

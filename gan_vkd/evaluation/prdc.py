@@ -16,10 +16,11 @@ def compute_prdc(
     device: torch.device | str = "cpu",
     reporter: Reporter = QUIET,
 ) -> dict[str, float]:
-    """The four metrics: a drop-in for `prdc.compute_prdc`, in float64.
+    """Precision, recall, density and coverage: a drop-in for `prdc.compute_prdc`, in float64.
 
-    Equations 1 to 6: balls reach to the k-th nearest neighbour within a set, and inside is
-    strictly inside. Memory grows with N + M, not with N x M.
+    Naeem et al., ICML 2020, equations 1 to 6. A ball around an image reaches to its k-th nearest
+    neighbour within its own set; inside means strictly inside. Memory grows with N + M, not with
+    N x M.
 
     Args:
         real_features: [N, d]; anything like an array of real numbers.
@@ -41,7 +42,7 @@ def compute_prdc(
 
 
 def prdc_per_image(found: Neighbourhoods) -> dict[str, np.ndarray]:
-    """What each image adds to a metric, whose value is the mean.
+    """Per-image values, whose means are the metrics.
 
     Returns:
         `precision` and `density`, [M], of the generated images; `recall` and `coverage`, [N], of

@@ -1,16 +1,14 @@
-"""The evaluation protocol: which images are compared with which, and what is written down."""
+"""The evaluation protocol: which images are compared, and the result that is written."""
 
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-
-import torch
 
 from gan_vkd import __version__
 from gan_vkd.data.images import ImageSet
 from gan_vkd.data.subsets import balanced_draw
 from gan_vkd.evaluation.chance import NEAREST, Pool
 from gan_vkd.evaluation.classes import across_classes, asked_for, same_classes, within_classes
-from gan_vkd.evaluation.content import content_sha256, digests
+from gan_vkd.evaluation.content import digests
 from gan_vkd.evaluation.copies import Seen, copies_of_training
 from gan_vkd.evaluation.duplicates import duplicates
 from gan_vkd.evaluation.features import Extractor, Features, extract
@@ -28,6 +26,7 @@ from gan_vkd.evaluation.metrics import (
 )
 from gan_vkd.evaluation.neighbours import Neighbourhoods, neighbourhoods
 from gan_vkd.evaluation.prdc import expected_coverage
+from gan_vkd.evaluation.reference import Reference
 from gan_vkd.progress import Reporter
 
 INTERVALS = (
@@ -40,21 +39,21 @@ INTERVALS = (
 
 @dataclass(frozen=True)
 class RealImages:
-    """What images are judged by; a set and where it comes from, in words.
+    """The real images that samples are compared with; each set and its origin, in words.
 
     Attributes:
-        reference: what the metrics compare with.
-        held_out: real images outside the reference, judged like the images: the yardstick.
+        reference: what the metrics compare with: images, or statistics of images.
+        held_out: real images outside the reference, evaluated like the images.
         training: what may have been copied: the training images, or where they are not known the
-            reference, of the same origin.
+            reference, of the same origin; None where that is statistics.
         unseen: real images outside `training`, whose nearness to it is the yardstick for copies.
     """
 
-    reference: ImageSet
+    reference: ImageSet | Reference
     reference_origin: str
     held_out: ImageSet | None
     held_out_origin: str
-    training: ImageSet
+    training: ImageSet | None
     training_origin: str
     unseen: ImageSet | None
     unseen_origin: str
@@ -89,15 +88,16 @@ def evaluate(
     nearest_k: int,
     reporter: Reporter,
 ) -> dict:
-    """Judge images by a reference, with real held-out images beside them.
+    """Compare images with a reference, and held-out real images with it too.
 
     FID and KID use the whole reference; the metrics of neighbourhoods as many real images as
     judged ones, drawn in the classes' proportions under a fixed seed.
 
     Args:
-        judged: the images to judge, of the reference's size.
-        real: what to judge them by; held-out and unseen images are cut to as many as `judged`.
-        origin: where the judged images come from, for the protocol.
+        judged: the images to evaluate, of the reference's size.
+        real: what they are compared with; held-out and unseen images are cut to as
+            many as `judged`.
+        origin: where the images come from, for the protocol.
         extractor: whose features are compared.
         nearest_k: k of the neighbourhoods.
         reporter: told about long work.
@@ -110,8 +110,6 @@ def evaluate(
         GanVkdError: fewer than k + 2 images on a side, or features that are not finite.
     """
     judged, real = judged.rgb(), real.rgb()
-    compared = min(len(judged), len(real.reference))
-    require_enough(compared, nearest_k)
 
     def look_at(images: ImageSet, what: str) -> _Side:
         return _Side(images, extract(extractor, images.images, what, reporter))
@@ -120,68 +118,79 @@ def evaluate(
         mirrored = replace(side.images, images=side.images.images.flip(-1))
         return side.as_seen(), look_at(mirrored, f"mirrored {what}").as_seen()
 
-    def measure(side: _Side, what: str) -> tuple[dict, Neighbourhoods]:
+    def measure(side: _Side, what: str) -> tuple[dict, Neighbourhoods | None]:
         return _measured(side, reference, nearest_k, what, extractor, reporter)
 
     # 1. The metrics, and the yardstick.
-    reference, ours = look_at(real.reference, "reference images"), look_at(judged, "images")
+    reference = as_reference(real, extractor, reporter)
+    compared = min(len(judged), len(reference))
+    require_enough(compared, nearest_k)
+    if reference.features is None:
+        compared = 0
+    ours = look_at(judged, "images")
     metrics, found = measure(ours, "images")
     yardstick, held_out = None, cut(real.held_out, len(judged))
     if held_out is not None and len(held_out) >= nearest_k + 2:
         side = look_at(held_out, "held-out images")
         yardstick = {"count": len(held_out), "metrics": measure(side, "held-out images")[0]}
 
-    # 2. Classes.
-    labels = same_classes(judged, real.reference)
-    drawn, judged_drawn = reference.draw(compared), ours.draw(compared)
-    pool = Pool.of(
-        drawn.as_seen().features,
-        judged_drawn.as_seen().features,
-        max(NEAREST, nearest_k),
-        SEED,
-        device=extractor.device,
-        reporter=reporter,
-    )
-    if len(real.reference.class_names) < 2:
-        classes = []
-    elif labels is None:
-        names = real.reference.class_names
-        classes = across_classes(found, pool, drawn.images.labels, names)
-    else:
-        classes = within_classes(
-            ours.as_seen().features,
-            labels,
-            reference.as_seen().features,
-            real.reference.labels,
-            real.reference.class_names,
-            asked_for(judged, real.reference),
-            nearest_k,
+    # 2. Classes, and images that repeat each other.
+    labels, classes, repeated = same_classes(judged, reference), [], None
+    if found is not None:
+        drawn, judged_drawn = reference.draw(compared, SEED), ours.draw(compared)
+        pool = Pool.of(
+            reference.features[drawn].numpy(),
+            judged_drawn.as_seen().features,
+            max(NEAREST, nearest_k),
             SEED,
+            device=extractor.device,
+            reporter=reporter,
         )
+        repeated = duplicates(
+            pool, digests(judged_drawn.images.images), [reference.digests[i] for i in drawn]
+        )
+        names = reference.class_names
+        if len(names) > 1 and labels is None:
+            classes = across_classes(found, pool, reference.labels[drawn], names)
+        elif len(names) > 1:
+            classes = within_classes(
+                ours.as_seen().features,
+                labels,
+                reference.features.numpy(),
+                reference.labels,
+                names,
+                asked_for(judged, reference),
+                nearest_k,
+                SEED,
+            )
 
     # 3. Copies.
-    training = _within(real.training, reference) or look_at(real.training, "training images")
-    unseen = cut(real.unseen, len(judged))
-    copies = copies_of_training(
-        both_ways(ours, "images"),
-        training.as_seen(),
-        None if unseen is None else both_ways(look_at(unseen, "unseen images"), "unseen images"),
-        device=extractor.device,
-        reporter=reporter,
-    )
+    copies, unseen = None, cut(real.unseen, len(judged))
+    if real.training is not None:
+        training = _within(real.training, reference)
+        training = training or look_at(real.training, "training images")
+        copies = copies_of_training(
+            both_ways(ours, "images"),
+            training.as_seen(),
+            None
+            if unseen is None
+            else both_ways(look_at(unseen, "unseen images"), "unseen images"),
+            device=extractor.device,
+            reporter=reporter,
+        )
     result = {
         "extractor": extractor.name,
         "protocol": {
             **origin,
             "reference": real.reference_origin,
-            "reference_sha256": content_sha256(real.reference.images),
+            "reference_sha256": reference.content_sha256,
             "held_out": real.held_out_origin,
             "training": real.training_origin,
             "unseen": real.unseen_origin,
             "judged_count": len(judged),
-            "reference_count": len(real.reference),
+            "reference_count": len(reference),
             "prdc_count": compared,
-            "training_count": len(real.training),
+            "training_count": 0 if real.training is None else len(real.training),
             "unseen_count": 0 if unseen is None else len(unseen),
             "class_figures": "within each class" if labels is not None else "of all images",
             "image_size": judged.images.shape[-1],
@@ -200,14 +209,14 @@ def evaluate(
         "expected": {
             "of": "two samples of one distribution",
             "density": 1.0,
-            "coverage": expected_coverage(compared, compared, nearest_k),
+            "coverage": expected_coverage(compared, compared, nearest_k) if compared else None,
             "clipped_density": 1.0,
             "clipped_coverage": 1.0,
         },
         "held_out": yardstick,
         "classes": [asdict(figures) for figures in classes],
         "copies": copies,
-        "duplicates": duplicates(pool, judged_drawn.images.images, drawn.images.images),
+        "duplicates": repeated,
     }
     return {**result, "findings": findings(result), "untested": untested(result)}
 
@@ -226,39 +235,47 @@ def figures(
         GanVkdError: as `evaluate`.
     """
     require_enough(min(len(judged), len(reference)), nearest_k)
-    ours, theirs = (
-        _Side(images, extract(extractor, images.images, what, reporter))
-        for images, what in ((judged, "images"), (reference, "reference images"))
-    )
+    ours = _Side(judged, extract(extractor, judged.images, "images", reporter))
+    theirs = Reference.of(reference, "", extractor, reporter)
     return _measured(ours, theirs, nearest_k, "images", extractor, reporter)[0]
+
+
+def as_reference(real: RealImages, extractor: Extractor, reporter: Reporter) -> Reference:
+    """The reference as metrics see it: the statistics, or those of its images."""
+    if isinstance(real.reference, Reference):
+        return real.reference
+    return Reference.of(real.reference.rgb(), real.reference_origin, extractor, reporter)
 
 
 def _measured(
     side: _Side,
-    reference: _Side,
+    reference: Reference,
     nearest_k: int,
     what: str,
     extractor: Extractor,
     reporter: Reporter,
-) -> tuple[dict, Neighbourhoods]:
-    """The metrics of a side, and the neighbourhoods that they were counted in."""
-    count = min(len(side.images), len(reference.images))
-    reporter.say(f"Comparing {len(side.images):,} {what} with {len(reference.images):,} real ones")
-    ours, theirs = side.seen, reference.seen
+) -> tuple[dict, Neighbourhoods | None]:
+    """The metrics of a side, and the neighbourhoods that they were counted in.
+
+    Without the reference's features FID and IS are all that is known.
+    """
+    count = min(len(side.images), len(reference))
+    reporter.say(f"Comparing {len(side.images):,} {what} with {len(reference):,} real ones")
+    metrics = {
+        "fid": frechet_metric(side.seen.features, reference.gaussian),
+        "inception_score": inception_score(side.seen),
+    }
+    if reference.features is None:
+        return as_json(metrics), None
     found = neighbourhoods(
-        reference.draw(count).as_seen().features,
+        reference.features[reference.draw(count, SEED)].numpy(),
         side.draw(count).as_seen().features,
         nearest_k,
         device=extractor.device,
         reporter=reporter,
     )
-    metrics = {
-        "fid": frechet_metric(ours.features, theirs.features),
-        "inception_score": inception_score(ours),
-        "kid": kid_metric(ours.features, theirs.features),
-        **neighbour_metrics(found),
-    }
-    return as_json(metrics), found
+    metrics["kid"] = kid_metric(side.seen.features, reference.features)
+    return as_json({**metrics, **neighbour_metrics(found)}), found
 
 
 def cut(images: ImageSet | None, count: int) -> ImageSet | None:
@@ -268,8 +285,10 @@ def cut(images: ImageSet | None, count: int) -> ImageSet | None:
     return images.select(balanced_draw(images.labels, count, SEED))
 
 
-def _within(images: ImageSet, side: _Side) -> _Side | None:
-    """`images` as a part of `side`, whose features are known; None where they are not in it."""
-    rows = {content: row for row, content in enumerate(digests(side.images.images))}
+def _within(images: ImageSet, reference: Reference) -> _Side | None:
+    """`images` as a part of the reference, whose features are known; None where it lacks some."""
+    if reference.features is None:
+        return None
+    rows = {content: row for row, content in enumerate(reference.digests)}
     found = [rows.get(content) for content in digests(images.images)]
-    return None if None in found else _Side(images, side.seen[torch.tensor(found)])
+    return None if None in found else _Side(images, Features(reference.features[found]))

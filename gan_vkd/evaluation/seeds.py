@@ -69,7 +69,7 @@ def paired(values: Mapping[int, float], baseline: Mapping[int, float]) -> Paired
 
 
 def verdict(difference: Paired | None, lower_is_better: bool) -> str:
-    """What a difference says of a claim that it is better.
+    """The verdict of a difference on the claim that it is an improvement.
 
     Returns:
         `supported` or `against` where the interval lies on that side of 0, `not shown` where it

@@ -23,12 +23,13 @@ NAMES = {
 
 
 def headline(protocol: dict) -> str:
-    """What was compared with what."""
+    """The title: which images were compared."""
+    count = protocol["prdc_count"]
+    neighbours = f"k = {protocol['nearest_k']}, neighbours among {count:,} of each"
     return (
         f"{protocol['judged_count']:,} images of {protocol['image_size']}x{protocol['image_size']} "
         f"pixels against {protocol['reference']} "
-        f"({protocol['reference_count']:,}), k = {protocol['nearest_k']}, neighbours among "
-        f"{protocol['prdc_count']:,} of each"
+        f"({protocol['reference_count']:,}){f', {neighbours}' if count else ''}"
     )
 
 
@@ -38,14 +39,14 @@ def caption(result: dict) -> str:
     held_out_count = result["held_out"]["count"] if result["held_out"] else 0
     return (
         f"FID is biased upwards at {protocol['judged_count']:,} images. "
-        f"held-out: {held_out_count:,} real images ({protocol['held_out']}), judged likewise; "
-        "expected: of two samples of one distribution. ±: 95 %, of the sampling of images, not of "
-        "the training seed."
+        f"held-out: {held_out_count:,} real images ({protocol['held_out']}), evaluated in the same "
+        "way. expected: the value for two samples of one distribution. ±: 95 % interval for the "
+        "sampling of images, not for the training seed."
     )
 
 
 def figure_rows(result: dict) -> list[tuple[str, str, str, str, str]]:
-    """A row a metric: its name, value ± half the interval, held-out, expected, what it means."""
+    """One row per metric: name, value ± half the interval, held-out, expected, meaning."""
     held_out = result["held_out"]["metrics"] if result["held_out"] else {}
     rows = []
     for key, (name, meaning) in NAMES.items():
@@ -64,7 +65,7 @@ def figure_rows(result: dict) -> list[tuple[str, str, str, str, str]]:
 
 
 def metrics_table(result: dict) -> Table:
-    """The figures of `evaluate`, each named with its extractor, held-out real images beside."""
+    """The metrics of `evaluate`, each with its extractor's name, and those of held-out images."""
     table = Table(
         title=escape(printable(headline(result["protocol"]))),
         caption=escape(printable(caption(result))),
@@ -74,7 +75,7 @@ def metrics_table(result: dict) -> Table:
 
 
 def comparison_table(compared: dict) -> Table:
-    """The figures of `compare`."""
+    """The metrics of `compare`."""
     files = compared["files"]
     table = Table(
         title=escape(printable(f"first: {files['first']}   second: {files['second']}")),
@@ -116,7 +117,7 @@ def with_interval(metric: dict[str, float | None]) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Three digits after the point, five for small ones, a dash for what is not known."""
+    """Three digits after the point, five for small values, a dash for unknown ones."""
     if value is None:
         return "-"
     return _rounded(value, DECIMALS if abs(value) < 0.01 else 3)

@@ -35,15 +35,20 @@ class ExportedGenerator:
 
     Attributes:
         network: in eval mode, without spectral norm.
-        class_names: one a class.
-        class_counts: training images of each class; samples follow these proportions.
-        card: where it comes from: dataset, iteration.
+        class_names: one per class.
+        class_counts: training images of each class.
+        card: its origin: `dataset`, `iteration`, and `balance` (of `data.balance`).
     """
 
     network: Generator
     class_names: tuple[str, ...]
     class_counts: torch.Tensor
     card: dict[str, str]
+
+    @property
+    def balanced(self) -> bool:
+        """Whether it was trained on all classes equally often (`data.balance`)."""
+        return self.card.get("balance") == "classes"
 
     @property
     def image_size(self) -> int:
@@ -55,18 +60,27 @@ class ExportedGenerator:
         self.network.to(device)
         return self
 
-    def labels(self, count: int, seed: int = 0) -> torch.Tensor:
-        """int64 [count], ascending, in the training data's proportions.
+    def labels(
+        self, count: int, seed: int = 0, proportions: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """int64 [count], ascending, in the proportions of training.
 
-        Where they are fewer than the classes, which classes get one is drawn by `seed`.
+        These are the training data's, or, of a generator that is `balanced`, equal ones.
+
+        Args:
+            count: number of labels.
+            seed: draws which classes get one, where there are fewer labels than classes.
+            proportions: others, int64 [classes].
         """
-        shares = proportional_counts(self.class_counts, count, seed)
+        if proportions is None:
+            proportions = shares_of(self.class_counts, self.card)
+        shares = proportional_counts(proportions, count, seed)
         return torch.arange(len(shares)).repeat_interleave(shares)
 
     def class_indices(self, classes: int | str | Iterable[int | str]) -> list[int]:
-        """One class or several → their indices.
+        """The indices of one class or several.
 
-        Text is a class's name, or where none is called so its number; integers of any type are
+        Text is a class name or, if no class has that name, a number. Integers of any type are
         numbers, from 0 on.
 
         Raises:
@@ -100,12 +114,12 @@ class ExportedGenerator:
         truncation: float | None = None,
         batch_size: int = 64,
     ) -> torch.Tensor:
-        """Draw images. Sample i depends on (seed, i, its class), not on `batch_size`.
+        """Draw images; sample i depends on (seed, i, its class), not on `batch_size`.
 
         Args:
             count: number of images.
-            classes: one class for all, or one an image, by name or number (see
-                `class_indices`); None for the data's proportions.
+            classes: one class for all, or one per image, by name or number (see
+                `class_indices`); None for the proportions of training, see `labels`.
             seed: of the latents.
             truncation: see `latents`.
             batch_size: images drawn at once.
@@ -114,8 +128,8 @@ class ExportedGenerator:
             uint8 [count, C, S, S], 0 to 255; C = 3, or 1 for grey images.
 
         Raises:
-            GanVkdError: a class it does not have, or one too many or too few; a count, seed or
-                truncation that is none.
+            GanVkdError: an unknown class; another number of classes than images; an invalid
+                count, seed or truncation.
         """
         count, seed = whole_number("count", count), whole_number("seed", seed)
         if classes is None:
@@ -136,7 +150,10 @@ class ExportedGenerator:
     def draw(
         self, latents: torch.Tensor, labels: torch.Tensor, batch_size: int = 64
     ) -> torch.Tensor:
-        """Float [N, z_dim] and int64 [N] → uint8 [N, C, S, S] on the CPU."""
+        """Latents float [N, z_dim] and labels → uint8 [N, C, S, S] on the CPU.
+
+        Labels are int64 [N], or float [N, classes]: each class's share in a mixed embedding.
+        """
         device = next(self.network.parameters()).device
         parts = [
             to_uint8(self.network(latents[i].to(device), labels[i].to(device))).cpu()
@@ -161,13 +178,18 @@ def export_generator(
 
     Args:
         average: the averaged generator; left as it is.
-        class_names: one a class.
+        class_names: one per class.
         class_counts: int64 [classes], images of each class.
         card: kept in the file's header.
     """
     network = fold_spectral_norm(average)
-    estimate_statistics(network, class_counts)
+    estimate_statistics(network, shares_of(class_counts, card))
     return ExportedGenerator(network, class_names, class_counts.cpu(), card)
+
+
+def shares_of(class_counts: torch.Tensor, card: dict[str, str]) -> torch.Tensor:
+    """How often classes are drawn, int64 [classes]: equally often where training was balanced."""
+    return torch.ones_like(class_counts) if card.get("balance") == "classes" else class_counts
 
 
 @torch.no_grad()
@@ -225,14 +247,14 @@ def load_generator(path: str | Path) -> ExportedGenerator:
     """Load a generator from a run directory or from its `generator.safetensors`.
 
     Raises:
-        GanVkdError: nothing there, or not a whole file of that kind.
+        GanVkdError: the file is missing, damaged or of another kind.
     """
     path = Path(path)
     if path.is_dir():
         path = path / FILE_NAME
     if not path.is_file():
         raise GanVkdError(
-            f"{path}: no such file: the run has no checkpoint yet, or this is no run directory"
+            f"{path}: no such file: the run has no checkpoint yet, or this is not a run directory"
         )
     try:
         state, header = read_tensors(path, FORMAT)

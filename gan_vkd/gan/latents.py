@@ -1,4 +1,4 @@
-"""What samples are made from: latents, as functions of a seed and a number."""
+"""Latents, as functions of a seed and a number."""
 
 import math
 import operator
@@ -64,6 +64,22 @@ def latents_of_seeds(
 ) -> torch.Tensor:
     """The first latent of each seed, float32 [len(seeds), z_dim]."""
     return torch.cat([latents([0], z_dim, seed, truncation) for seed in seeds])
+
+
+def great_circle(start: torch.Tensor, end: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """Spherical interpolation (Shoemake, SIGGRAPH 1985), of which lengths are interpolated too.
+
+    Args:
+        start, end: float [..., z_dim].
+        share: 0 at the start to 1 at the end; [..., 1] or a scalar.
+
+    Returns:
+        float [..., z_dim].
+    """
+    cosine = torch.nn.functional.cosine_similarity(start, end, dim=-1)[..., None]
+    angle = cosine.clamp(-1 + 1e-6, 1 - 1e-6).acos()
+    found = ((1 - share) * angle).sin() * start + (share * angle).sin() * end
+    return found / angle.sin()
 
 
 def read_latents(path: Path, z_dim: int) -> torch.Tensor:

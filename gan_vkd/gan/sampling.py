@@ -12,7 +12,7 @@ from PIL import Image
 from gan_vkd.data.grids import labelled_rows, to_pillow
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.exported import ExportedGenerator
-from gan_vkd.gan.latents import latents
+from gan_vkd.gan.latents import great_circle, latents
 from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
 from gan_vkd.randomness import generator as draws_of
@@ -31,7 +31,7 @@ def class_grid(
     seed: int = 0,
     truncation: float | None = None,
 ) -> Image.Image:
-    """One row a class, its name beside it; every row shows other latents.
+    """One row per class with its name; every row shows other latents.
 
     Args:
         generator: what to draw from.
@@ -54,16 +54,12 @@ def interpolation_grid(
     seed: int = 0,
     truncation: float | None = None,
 ) -> Image.Image:
-    """One row a class: from one latent to another along the great circle between them."""
+    """One row per class, along the great circle from one latent to another."""
     classes = _rows(generator, classes, seed)
     z_dim = generator.network.shape["z_dim"]
     ends = latents(range(2 * len(classes)), z_dim, seed, truncation).view(-1, 2, z_dim)
     steps = torch.linspace(0, 1, columns)[None, :, None]
-    start, end = ends[:, :1], ends[:, 1:]
-    cosine = torch.nn.functional.cosine_similarity(start, end, dim=-1)[..., None]
-    angle = cosine.clamp(-1 + 1e-6, 1 - 1e-6).acos()
-    walk = ((1 - steps) * angle).sin() * start + (steps * angle).sin() * end
-    walk = (walk / angle.sin()).flatten(0, 1)
+    walk = great_circle(ends[:, :1], ends[:, 1:], steps).flatten(0, 1)
     images = generator.draw(walk, torch.tensor(classes).repeat_interleave(columns))
     return labelled_rows([generator.class_names[label] for label in classes], images)
 
@@ -74,7 +70,7 @@ def latent_grid(
     *,
     classes: Sequence[int | str] | None = None,
 ) -> Image.Image:
-    """One row a class: what becomes of the same latents, float [N, z_dim], from left to right."""
+    """One row per class, of the same latents, float [N, z_dim], from left to right."""
     classes = _rows(generator, classes, 0)
     labels = torch.tensor(classes).repeat_interleave(len(z))
     images = generator.draw(z.repeat(len(classes), 1), labels)
@@ -115,7 +111,7 @@ def write_latents(
     classes: Sequence[int | str] | None = None,
     reporter: Reporter,
 ) -> None:
-    """Write what becomes of each latent, float [N, z_dim], in each class; all classes by default.
+    """Write the image of each latent, float [N, z_dim], in each class; default all classes.
 
     Raises:
         GanVkdError: as `write_images`.
@@ -135,14 +131,15 @@ def _write(
     numbers: list[int],
     reporter: Reporter,
 ) -> None:
-    """Write images as `out/<class name>/<number>.png`, or as one file where `out` ends in .npz.
+    """Write images as `out/<class name>/<number>.png`, or as one file: `out` ends in .npz or .npy.
 
-    Where a folder can't be called as its class is, `out/class_names.json` says what it holds. The
-    file has `images` (uint8 [N, S, S, 3]), `labels` (int64 [N]) and `class_names`.
+    Where a folder can't be called as its class is, `out/class_names.json` says what it holds. A
+    .npz has `images` (uint8 [N, S, S, 3]), `labels` (int64 [N]) and `class_names`; a .npy is the
+    images alone. Grey images have three equal channels there, as other tools expect.
     """
-    packed = out.suffix == ".npz"
+    packed = out.suffix in (".npz", ".npy")
     if out.exists() and (packed or not out.is_dir() or any(out.iterdir())):
-        raise GanVkdError(f"--out {out}: already holds something: choose a new name")
+        raise GanVkdError(f"--out {out}: already exists and is not empty: choose a new name")
     folders, names = _folder_names(generator.class_names), generator.class_names
     size = generator.image_size
     images = np.empty((len(z), size, size, 3), np.uint8) if packed else None
@@ -161,25 +158,24 @@ def _write(
                     bar.advance()
         renamed = {folders[i]: names[i] for i in labels.unique().tolist() if folders[i] != names[i]}
         if packed:
+            others = {"labels": labels.numpy(), "class_names": np.array(names)}
             with replacing(out) as temporary, temporary.open("wb") as file:
-                arrays = {
-                    "images": images,
-                    "labels": labels.numpy(),
-                    "class_names": np.array(names),
-                }
-                np.savez(file, **arrays)
+                if out.suffix == ".npz":
+                    np.savez(file, images=images, **others)
+                else:
+                    np.save(file, images)
         elif renamed:
             with replacing(out / CLASS_NAMES) as temporary:
                 temporary.write_text(json.dumps(renamed, indent=2) + "\n")
     except OSError as error:
-        raise GanVkdError(f"--out {out}: can't be written ({error})") from None
+        raise GanVkdError(f"--out {out}: cannot be written ({error})") from None
 
 
-def shown_classes(generator: ExportedGenerator, seed: int) -> list[int]:
-    """The classes of a grid that names none: all, or 100 of them, drawn by `seed`, ascending."""
+def shown_classes(generator: ExportedGenerator, seed: int, most: int = MOST_ROWS) -> list[int]:
+    """The classes of a picture that names none: all, or `most` drawn by `seed`, ascending."""
     known = len(generator.class_names)
     order = torch.randperm(known, generator=draws_of(seed, "rows"))
-    return sorted(order[:MOST_ROWS].tolist()) if known > MOST_ROWS else list(range(known))
+    return sorted(order[:most].tolist()) if known > most else list(range(known))
 
 
 def _rows(

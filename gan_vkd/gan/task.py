@@ -1,6 +1,8 @@
-"""Training a GAN: what one iteration does, what is measured, and the state that is saved."""
+"""Training a GAN: one iteration, its measurements, and the state that is saved."""
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -10,9 +12,9 @@ from torch import nn
 
 from gan_vkd import processes
 from gan_vkd.config.core import Recipe
-from gan_vkd.config.registry import DISTILLATIONS, LOSSES, TERMS
+from gan_vkd.config.registry import LOSSES
 from gan_vkd.data.batches import mirror
-from gan_vkd.data.images import ImageSet, to_float
+from gan_vkd.data.images import to_float
 from gan_vkd.data.subsets import TrainingData
 from gan_vkd.device import autocast
 from gan_vkd.distill.view import TeacherView
@@ -22,15 +24,14 @@ from gan_vkd.engine.players import Player, below
 from gan_vkd.engine.replay import Replay
 from gan_vkd.engine.task import Point, Schedule
 from gan_vkd.gan.augment.augmentation import Augmentation
-from gan_vkd.gan.draws import Draws
+from gan_vkd.gan.cast import networks_of, terms_of
+from gan_vkd.gan.draws import Draws, StepDraws
 from gan_vkd.gan.ema import average_of, update_average
 from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator, save_generator
-from gan_vkd.gan.networks.biggan import Discriminator, Generator
 from gan_vkd.gan.probes import Probes
 from gan_vkd.gan.sampling import class_grid
 from gan_vkd.gan.share import Share
 from gan_vkd.gan.steps import Game, Real, discriminator_loss, generator_loss
-from gan_vkd.gan.terms.term import Setting, Term
 from gan_vkd.progress import Reporter
 from gan_vkd.randomness import seed_for
 
@@ -41,7 +42,7 @@ class Judge(Protocol):
     """Measures an exported generator while it is trained."""
 
     def point(self, exported: ExportedGenerator) -> Point:
-        """Its figures."""
+        """Its metrics."""
 
 
 class GanTask:
@@ -62,6 +63,7 @@ class GanTask:
     shown: ClassVar = {
         "d_real": "D real",
         "d_fake": "fake",
+        "d": "D",
         "distill_real": "distill",
         "g": "G",
         "overfitting": "overfit",
@@ -93,9 +95,15 @@ class GanTask:
         # 1. The networks and the terms, a function of the seed.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(training.seed, "networks"))
-            networks = _networks(recipe, data.train)
+            networks = networks_of(recipe, data.train)
             self.generator, self.discriminator = networks
-            self.terms = nn.ModuleDict(self._make_terms())
+            teacher_dim = 0 if view is None else view.teacher.dim
+            augmentation = Augmentation(recipe.data.policies)
+            made = terms_of(
+                *(recipe, self.discriminator, augmentation),
+                *(teacher_dim, data.train.class_names),
+            )
+            self.terms = nn.ModuleDict(made)
         for network in networks:
             network.to(device, memory_format=torch.channels_last)
         self.terms.to(device)
@@ -108,14 +116,15 @@ class GanTask:
         self.g_player = Player({"generator": self.generator}, training.g_lr, BETAS)
 
         # 3. The rules, and the random numbers.
-        augmentation = Augmentation(recipe.data.policies)
+        adversarial = LOSSES[recipe.gan.loss]()
         self.game = Game(
             generator=self.share.generator(self.generator),
             discriminator=self.share.discriminator(self.discriminator),
-            adversarial=LOSSES[recipe.gan.loss](),
+            adversarial=adversarial,
             terms=self.terms,
             augment=augmentation,
             teacher=view and self.share.teacher(view.see),
+            together=self.share.together,
         )
         self.draws = Draws(
             data.train.labels,
@@ -126,32 +135,25 @@ class GanTask:
             flip=recipe.data.flip,
             augmentation=augmentation,
             seed=training.seed,
+            terms={name: term.draw for name, term in self.terms.items()},
+            paired=adversarial.paired,
+            balanced=recipe.data.balance == "classes",
         )
         static = processes.size() == 1 and all(term.static for term in self.terms.values())
         self.replay = Replay(self._compute, device, enabled=device.type == "cuda" and static)
         self.probes = Probes(data, view, training.batch_size, device)
 
-    def _make_terms(self) -> dict[str, Term]:
-        """The distillation where there is a teacher, and the recipe's other terms."""
-        setting = Setting(
-            feature_dim=self.discriminator.feature_dim,
-            teacher_dim=0 if self.view is None else self.view.teacher.dim,
-        )
-        distill = self.recipe.distill
-        taught = {} if self.view is None else {distill.method: (DISTILLATIONS, distill)}
-        others = {name: (TERMS, settings) for name, settings in self.recipe.terms.items()}
-        return {
-            name: registry[name](settings, setting)
-            for name, (registry, settings) in {**taught, **others}.items()
-        }
-
     def prepare(self, reporter: Reporter) -> None:
-        """Let the terms take what they need to know of the data; before a new run's iteration 0."""
+        """Give the terms the statistics of the data; before iteration 0 of a new run."""
         view, flip = self.view, self.recipe.data.flip
-        features = None if view is None else lambda: view.training_features(flip, reporter)
+        features = labels = None
+        if view is not None:
+            features = partial(view.training_features, flip, reporter)
+            rows = torch.cat([rows for rows, _ in view.training_parts(flip)])
+            labels = self.data.train.labels.cpu()[rows]
         with processes.failing_together():
             for term in self.terms.values():
-                term.prepare(features)
+                term.prepare(features, labels)
         processes.copy_first_(self.terms.buffers())
 
     def iterate(self, iteration: int, measure: bool = False) -> dict[str, float]:
@@ -197,18 +199,20 @@ class GanTask:
     def _compute(
         self, inputs: Mapping[str, torch.Tensor], iteration: int, measure: bool
     ) -> dict[str, torch.Tensor]:
-        """All of an iteration that happens on the device; what is measured, in fp32."""
+        """The part of an iteration on the device; returns its measurements in fp32."""
         settings = self.recipe.training
         *d_draws, g_draws = self.draws.by_step(inputs)
         for turn, draws in enumerate(d_draws):
             step = iteration * settings.d_steps + turn
+            real = _real(inputs, turn, draws.mirrored)
             with self._autocast():
                 loss, scalars, seen = discriminator_loss(
-                    self.game, _real(inputs, turn, draws.mirrored), draws, step, iteration
+                    self.game, real, self._paired(draws, real), step, iteration
                 )
             self.d_player.descend(loss)
         with self._autocast():
-            loss, g_scalars = generator_loss(self.game, g_draws)
+            rivals = (real,) if self.game.adversarial.paired else ()
+            loss, g_scalars = generator_loss(self.game, self._paired(g_draws, real), *rivals)
         self.g_player.descend(loss)
         decay = settings.ema_decay if self._averaging(iteration) else 0.0
         update_average(self.average, self.generator, decay)
@@ -221,6 +225,10 @@ class GanTask:
             "g_gradient": self.g_player.gradient_norm(),
         }
         return {name: value.detach().float() for name, value in scalars.items()}
+
+    def _paired(self, draws: StepDraws, real: Real) -> StepDraws:
+        """The draws, with the real images' classes to generate where the loss compares pairs."""
+        return replace(draws, labels=real.labels) if self.game.adversarial.paired else draws
 
     def _spread(self, images: torch.Tensor) -> torch.Tensor:
         """How unlike each other a batch's images are: each pixel's standard deviation, averaged."""
@@ -238,13 +246,14 @@ class GanTask:
         """The averaged generator as it is handed out; made once an iteration."""
         if self._exported is None or self._exported[0] != iteration:
             train = self.data.train
-            card = {"dataset": self.recipe.data.dataset, "iteration": str(iteration)}
+            data = self.recipe.data
+            card = {"dataset": data.dataset, "iteration": str(iteration), "balance": data.balance}
             made = export_generator(self.average, train.class_names, train.counts, card)
             self._exported = (iteration, made)
         return self._exported[1]
 
     def picture(self, iteration: int) -> Image.Image:
-        """A grid of samples, a row a class."""
+        """A grid of samples, one row per class; of more than 100 classes always the same 100."""
         return class_grid(self.exported(iteration), columns=8)
 
     def point(self, iteration: int) -> Point | None:
@@ -263,7 +272,7 @@ class GanTask:
         return {name: tensor.detach().cpu() for name, tensor in state.items()}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore what `state_dict` gave; training goes on with the same bits."""
+        """Restore the result of `state_dict`; training continues with the same bits."""
         self._exported = None
         self.average.load_state_dict(below(state, "average"))
         for name, player in self._players().items():
@@ -271,23 +280,6 @@ class GanTask:
 
     def _players(self) -> dict[str, Player]:
         return {"d": self.d_player, "g": self.g_player}
-
-
-def _networks(recipe: Recipe, train: ImageSet) -> tuple[Generator, Discriminator]:
-    gan = recipe.gan
-    shape = {
-        "num_classes": len(train.class_names),
-        "image_size": recipe.data.image_size,
-        "channels": gan.channels,
-        "image_channels": train.channels,
-    }
-    drawing = Generator(
-        **shape,
-        z_dim=gan.z_dim,
-        widths=gan.generator_widths,
-        spectral_norm=gan.generator_spectral_norm,
-    )
-    return drawing, Discriminator(**shape, widths=gan.discriminator_widths)
 
 
 def _real(inputs: Mapping[str, torch.Tensor], turn: int, mirrored: torch.Tensor) -> Real:

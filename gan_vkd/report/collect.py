@@ -1,4 +1,4 @@
-"""What a run's directory tells: its recipe, logs, figures and pictures."""
+"""What a run directory holds: recipe, logs, metrics and pictures."""
 
 import io
 import json

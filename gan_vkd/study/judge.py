@@ -11,6 +11,7 @@ from gan_vkd.data.images import ImageSet
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.evaluation.features import load_extractor
 from gan_vkd.evaluation.judged import sides
+from gan_vkd.evaluation.proportions import evaluation_labels
 from gan_vkd.evaluation.protocol import INTERVALS, cut, figures
 from gan_vkd.gan.exported import load_generator
 from gan_vkd.paths import replacing
@@ -48,7 +49,7 @@ def judge_unit(work: Workplace, unit: Unit, *, device: torch.device, reporter: R
             nearest_k=nearest_k,
             reporter=reporter,
         )
-        labels = generator.labels(study.num)
+        labels, _ = evaluation_labels(generator, reference, study.num, 0)
         images = generator.sample(study.num, labels.tolist(), LATENT_SEED, batch_size=500)
         yardstick = None
         if unit.arm == study.baseline and held_out is not None:

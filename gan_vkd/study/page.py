@@ -39,7 +39,7 @@ def write_page(results: Results, page: Path) -> list[Path]:
     if study.answer:
         parts += ["## The answer", study.answer.strip()]
     parts.append(_claims(results))
-    parts += ["## What came out", *_tables(results), "## Curves"]
+    parts += ["## What came out", *_tables(results), *_agreement(results), "## Curves"]
     parts += [f"![{name}]({folder.name}/{path.name})" for name, path in pictures.items()]
     parts += ["## How it was made", *_protocol(results)]
     parts.append(f"Every figure: [{everything.name}]({folder.name}/{everything.name}).")
@@ -98,6 +98,23 @@ def _tables(results: Results) -> list[str]:
                     markdown(header, less),
                 ]
     return parts
+
+
+def _agreement(results: Results) -> list[str]:
+    rows = [
+        [dataset, " and ".join(pair), f"{next(iter(found.values()))[1]}"]
+        + ["-" if found[m][0] is None else _number(found[m][0]) for m in METRICS]
+        for dataset in results.study.datasets
+        for pair, found in results.agreement(dataset).items()
+    ]
+    if not rows:
+        return []
+    header = ["data", "extractors", "generators", *(SHORT.get(m, m) for m in METRICS)]
+    return [
+        "## Agreement of the extractors",
+        "Spearman's rank correlation over all generators that both have evaluated:",
+        markdown(header, rows),
+    ]
 
 
 def _protocol(results: Results) -> list[str]:

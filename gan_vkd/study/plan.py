@@ -220,7 +220,7 @@ def read_study(path: Path, quick: bool = False, only: dict[str, Any] | None = No
     Args:
         path: YAML.
         quick: at the scale of a test (`QUICK`).
-        only: arms, seeds or data sets to keep, by these names.
+        only: arms, seeds, datasets, checkpoints or extractors to keep, by these names.
 
     Raises:
         GanVkdError: a file that is no study; settings or names that are none.

@@ -3,7 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import combinations
 from typing import Any
+
+from scipy.stats import spearmanr
 
 from gan_vkd.evaluation.seeds import OverSeeds, Paired, over_seeds, paired, verdict
 from gan_vkd.study.plan import Claim, Unit, Workplace
@@ -119,6 +122,33 @@ class Results:
                     curves[arm].setdefault(seed, {})[number] = value
         return curves
 
+    def agreement(self, dataset: str) -> dict[tuple[str, str], dict[str, tuple[float | None, int]]]:
+        """Whether two extractors put the study's generators in the same order.
+
+        Returns:
+            Pair of extractors → metric → Spearman's rank correlation and the count, over all
+            arms, seeds and checkpoints that both have evaluated; pairs with fewer than 3 have none.
+            None where a metric is the same for all.
+        """
+        found = {}
+        for pair in combinations(self.study.extractors, 2):
+            both = [
+                (unit, number)
+                for unit in self.study.units()
+                for number in self.study.checkpoints
+                if unit.dataset == dataset
+                and all((unit, number, name) in self.judgements for name in pair)
+            ]
+            if len(both) >= 3:
+                columns = {
+                    metric: [[self._value(*place, name, metric) for place in both] for name in pair]
+                    for metric in METRICS
+                }
+                found[pair] = {
+                    metric: (_alike(*values), len(both)) for metric, values in columns.items()
+                }
+        return found
+
     def seconds(self, arm: str) -> OverSeeds | None:
         """Training time of an arm's units, over data sets and seeds."""
         last = self.study.checkpoints[-1]
@@ -155,6 +185,18 @@ class Results:
         return {
             "study": self.study.model_dump(),
             "claims": claims,
+            "rank_correlations": [
+                {
+                    "dataset": dataset,
+                    "extractors": pair,
+                    "count": count,
+                    "metric": metric,
+                    "spearman": value,
+                }
+                for dataset in self.study.datasets
+                for pair, by_metric in self.agreement(dataset).items()
+                for metric, (value, count) in by_metric.items()
+            ],
             "figures": rows,
             "trained": {f"{unit}/{number}": note for (unit, number), note in self.notes.items()},
             "failed": {str(unit): line for unit, line in self.failures.items()},
@@ -164,3 +206,9 @@ class Results:
 
 def _plain(by_arm: Mapping[str, Any]) -> dict[str, dict | None]:
     return {arm: value and asdict(value) for arm, value in by_arm.items()}
+
+
+def _alike(first: list[float], second: list[float]) -> float | None:
+    if min(len(set(first)), len(set(second))) == 1:
+        return None
+    return float(spearmanr(first, second).statistic)

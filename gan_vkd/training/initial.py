@@ -28,7 +28,7 @@ TOLERANCE = 1e-3  # of a largest singular value that should be 1
 
 @dataclass(frozen=True)
 class Initial:
-    """What training starts from.
+    """The initial weights of a run.
 
     Attributes:
         place: of the generator, as --init has it.
@@ -141,7 +141,7 @@ def _by_class(
     known: tuple[str, ...],
     names: tuple[str, ...],
 ) -> dict[str, torch.Tensor]:
-    """`state` with a row for each of `names` in place of each of `known` in every embedding."""
+    """`state` whose embeddings have one row for each of `names`, not for each of `known`."""
     tables = [path for path, m in network.named_modules() if isinstance(m, nn.Embedding)]
 
     def rows(table: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Samples judged while a run trains: the curve, and what a checkpoint is chosen by."""
+"""Samples evaluated during training: the curve, and the choice of a checkpoint."""
 
 import copy
 from pathlib import Path
@@ -29,11 +29,11 @@ class CurveJudge:
         self.curve, self.every, self.choosing = curve, every, choosing
 
     def point(self, exported: ExportedGenerator) -> Point:
-        """Its figures."""
+        """Its metrics."""
         name, protocol = self.curve.extractor.name, self.curve.protocol
         chosen = (
             f"lowest FID[{name}] of {self.curve.num} samples against "
-            f"{protocol['reference_count']} {protocol['reference']}, judged every {self.every} "
+            f"{protocol['reference_count']} {protocol['reference']}, evaluated every {self.every} "
             "iterations"
         )
 
@@ -50,14 +50,14 @@ class CurveJudge:
 def make_judge(
     recipe: Recipe, data: TrainingData, device: torch.device, reporter: Reporter
 ) -> CurveJudge | None:
-    """By the bundled evaluator, which is always there and cheap; None where none is wanted."""
+    """The judge of a run, with the bundled evaluator; None if `training.eval_every` is 0."""
     training, nearest_k = recipe.training, recipe.evaluation.nearest_k
     if training.eval_every == 0:
         return None
     choosing = data.validation is not None
     images = data.validation if choosing else data.train
     if min(training.eval_num, len(images)) < nearest_k + 2:
-        reporter.say("Too few images for a curve of metrics while training")
+        reporter.say("There are too few images for a curve of metrics during training")
         return None
     origin = "validation images" if choosing else "training images"
     extractor = load_extractor(BUNDLED, None, device)

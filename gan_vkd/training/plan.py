@@ -1,4 +1,4 @@
-"""What a run is about to do, in lines for people, and how long it will take."""
+"""The plan that is printed before training, and the time that it takes."""
 
 import math
 import time
@@ -8,13 +8,14 @@ import torch
 
 from gan_vkd import processes
 from gan_vkd.engine.replay import CALLS_BEFORE
+from gan_vkd.gan.sampling import MOST_ROWS
 from gan_vkd.gan.task import GanTask
 
 DAY = 86_400  # seconds
 
 
 def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
-    """What is about to happen, in lines for people; `run` None for a new numbered folder."""
+    """The plan in lines; `run` is None for a new numbered folder."""
     recipe, data = task.recipe, task.data
     counts, size = data.train.counts, recipe.data.image_size
     fewest, most = int(counts.min()), int(counts.max())
@@ -31,7 +32,7 @@ def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
         f"{size}x{size}{grey}{kept}",
         f"Held out       {held_out}{data.held_out_origin}",
         f"Generator      {_millions(task.generator)} parameters",
-        f"Discriminator  {_millions(task.discriminator)} parameters, "
+        f"Discriminator  {_millions(task.discriminator)} parameters{task.discriminator.summary}, "
         f"augmentation {recipe.data.augment}, flips {'on' if recipe.data.flip else 'off'}",
     ]
     if task.view is None:
@@ -44,6 +45,10 @@ def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
         )
     terms = [f" + {term.summary()}" for term in task.terms.values()]
     lines.append(f"Loss           {recipe.gan.loss}{''.join(terms)}")
+    if recipe.data.balance == "classes":
+        lines.append("Balance        every class is drawn equally often")
+    if len(counts) > MOST_ROWS:
+        lines.append(f"Pictures       {MOST_ROWS} of {len(counts):,} classes, drawn at random")
     return [
         *lines,
         f"Schedule       iterations {start:,} to {schedule.iterations:,}, each {schedule.d_steps} "

@@ -1,4 +1,4 @@
-"""From a recipe to a trained run: load, say what is about to happen, train."""
+"""From a recipe to a trained run: load, print the plan, train."""
 
 import contextlib
 import re
@@ -60,7 +60,7 @@ def run_training(
     deadline: float,
     reporter: Reporter,
 ) -> Result:
-    """Load all a recipe needs, say what is about to happen, and train.
+    """Load everything that a recipe needs, print the plan, and train.
 
     The run's directory appears once everything has loaded.
 
@@ -146,7 +146,7 @@ def run_training(
         if checkpoint is not None:
             with processes.failing_together():
                 _restore(task, checkpoint[1], wanted)
-            reporter.say(f"Going on from iteration {start:,}")
+            reporter.say(f"Continuing from iteration {start:,}")
         else:
             if resume:
                 reporter.say("No checkpoint yet: starting at iteration 0")
@@ -192,18 +192,18 @@ def _refuse_moved(recipe: Recipe, run: Path) -> None:
     ):
         if place is not None and Path(place).is_absolute() and not Path(place).exists():
             raise GanVkdError(
-                f"--resume: {place} is gone: put it back, or write its new place into "
+                f"--resume: {place} is missing: put it back, or write its new place into "
                 f"{run}/config.yaml ({field})"
             )
 
 
 def _began_on(run: Path, reporter: Reporter) -> Record | None:
-    """What a run was begun on; of runs of earlier versions only the names and counts are known."""
+    """The record of a run's training images; earlier versions have class names and counts only."""
     if (record := read_record(run)) is not None:
         return record
     reporter.say(
-        f"Of an earlier version, or without its {RECORD_NAME}: that its training images are the "
-        "same is taken on trust"
+        f"This run is of an earlier version, or lacks its {RECORD_NAME}: whether the training "
+        "images are the same cannot be checked"
     )
     if not (run / GENERATOR_NAME).is_file():
         return None
@@ -214,7 +214,7 @@ def _began_on(run: Path, reporter: Reporter) -> Record | None:
 def _list_skipped(run: Path, skipped: tuple[str, ...], reporter: Reporter) -> None:
     with replacing(run / SKIPPED_NAME) as temporary:
         temporary.write_text("".join(f"{printable(line)}\n" for line in skipped), encoding="utf-8")
-    reporter.say(f"The {len(skipped):,} files that were left out are listed in {SKIPPED_NAME}")
+    reporter.say(f"{len(skipped):,} skipped files are listed in {SKIPPED_NAME}")
 
 
 def _newest_checkpoint(
@@ -225,7 +225,9 @@ def _newest_checkpoint(
         return None
     iteration, state, damaged = found
     if iteration > iterations:
-        raise GanVkdError(f"--iterations {iterations}: {run.path} has {iteration} behind it")
+        raise GanVkdError(
+            f"--iterations {iterations}: {run.path} is at iteration {iteration} already"
+        )
     for line in damaged:
         reporter.say(f"{line}: going back to iteration {iteration:,}")
     return iteration, state
@@ -255,7 +257,7 @@ def _settled(recipe: Recipe, dataset: Dataset, device: torch.device) -> Recipe:
 
 
 def run_name(recipe: Recipe) -> str:
-    """What follows the number in the name of a run's directory."""
+    """The name of a run directory, without its number."""
     dataset = re.sub(r"[^\w.-]+", "-", Path(recipe.data.dataset).stem) or "images"
     method = "biggan" if recipe.teacher.spec == "none" else recipe.distill.method
     return "-".join([dataset, f"{recipe.data.subset:g}", method, *recipe.terms])

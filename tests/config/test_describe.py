@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -5,13 +7,14 @@ from gan_vkd.config.core import Recipe
 from gan_vkd.config.describe import described
 from gan_vkd.config.layers import (
     PRESETS,
+    discriminator_layer,
     file_layer,
     preset_layer,
     resolve,
     set_layer,
     with_layer,
 )
-from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, LOSSES, TERMS
+from gan_vkd.config.registry import AUGMENTATIONS, DISCRIMINATORS, DISTILLATIONS, LOSSES, TERMS
 from gan_vkd.errors import GanVkdError
 
 
@@ -66,6 +69,23 @@ def test_with_adds_a_term_or_sets_the_distillation():
     assert recipe.terms["lecam"].weight == 0.3
 
 
+def test_a_discriminator_by_its_name_and_fields():
+    preset = ("preset", preset_layer("lab"))
+    assert resolve([preset]).discriminator.kind == "biggan"
+    layer = discriminator_layer("projected:channels=8,image_size=96")
+    recipe = resolve([preset, ("d", layer), ("d", discriminator_layer("projected"))])
+    assert (recipe.discriminator.channels, recipe.discriminator.image_size) == (8, 96)
+    back = resolve([preset, ("d", layer), ("d", discriminator_layer("biggan"))])
+    assert back.discriminator == resolve([preset]).discriminator
+    for text, words in (
+        ("projected:chanels=8", "discriminator.chanels: no such field; did you mean"),
+        ("projectd", "no discriminator is called 'projectd'; did you mean projected?"),
+        ("biggan:channels=8", "discriminator.channels: no field of the discriminator"),
+    ):
+        with pytest.raises(GanVkdError, match=words):
+            resolve([preset, ("d", discriminator_layer(text))])
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -102,6 +122,30 @@ def test_wrong_terms_and_methods_are_one_line(assignment, words):
         assert word in str(error.value), str(error.value)
 
 
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(CONFIGS.glob("*.yaml")) + sorted(CONFIGS.glob("*/r3*.yaml"))
+)
+def test_the_files_that_ship_are_recipes(path):
+    recipe = resolve([("preset", preset_layer("cifar")), ("file", file_layer(path))])
+    training = recipe.training
+    if path.parent == CONFIGS:  # 1,000, 2,000 or 5,000 epochs
+        seen = training.iterations * training.d_steps * training.batch_size
+        assert seen / (50_000 * recipe.data.subset) in (1_000, 2_000, 5_000)
+        assert (recipe.evaluation.num, recipe.evaluation.reference) == (10_000, "test")
+
+
+def test_files_lie_over_each_other_in_their_order(gan_vkd, tmp_path):
+    for name, text in (("a", "gan: {channels: 5, z_dim: 6}"), ("b", "gan: {channels: 7}")):
+        (tmp_path / name).write_text(text)
+    flags = ["--preset", "tiny", "--config", tmp_path / "a", "--config", tmp_path / "b"]
+    lines = gan_vkd("recipe", *flags).stdout.splitlines()
+    assert any(line.startswith("  channels: 7 ") for line in lines)
+    assert any(line.startswith("  z_dim: 6 ") for line in lines)
+
+
 def test_terms_that_are_no_mapping_are_one_line():
     with pytest.raises(GanVkdError, match="terms: names of terms"):
         resolve([("file", {"terms": "lecam"})])
@@ -129,7 +173,7 @@ distill: {projection: orthogonal, normalise: whiten, rank: null, distance: squar
 def test_methods_lists_everything_there_is_with_its_paper(gan_vkd):
     result = gan_vkd("methods")
     assert result.exit_code == 0
-    for registry in (LOSSES, TERMS, DISTILLATIONS, AUGMENTATIONS):
+    for registry in (DISCRIMINATORS, LOSSES, TERMS, DISTILLATIONS, AUGMENTATIONS):
         for name in registry:
             (line,) = [text for text in result.stdout.splitlines() if text.split()[:1] == [name]]
             assert f"[{registry[name].paper}]" in line

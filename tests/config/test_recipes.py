@@ -79,7 +79,7 @@ def test_a_wrong_layer_is_refused_though_a_later_one_overrides_it():
 
 def test_files_that_are_no_recipes(tmp_path):
     path = tmp_path / "recipe.yaml"
-    with pytest.raises(GanVkdError, match="can't be read"):
+    with pytest.raises(GanVkdError, match="cannot be read"):
         file_layer(path)
     path.write_text("- a\n- list\n")
     with pytest.raises(GanVkdError, match="not a recipe"):

@@ -175,5 +175,5 @@ def test_a_full_disk_is_said(image, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(archives, "_unpack", full)
-    with pytest.raises(GanVkdError, match=r"x\.tar\.gz: no room to unpack it in"):
+    with pytest.raises(GanVkdError, match=r"x\.tar\.gz: no space to unpack it in"):
         open_tree(path)

@@ -99,14 +99,14 @@ WHOLE = list(zip(FILES, NUMBERS, strict=True))
     [
         ([*WHOLE, ("x.png", 1), ("y.png", 1)], "2 entries without an image, such as x.png"),
         (WHOLE[:3], "no entry for 2 images, such as 00001/0.png"),
-        ([*WHOLE[:4], (FILES[4], None)], "00001/1.png has label None, which is none"),
-        ([*WHOLE[:4], (FILES[4], True)], "has label True, which is none"),
-        ([*WHOLE[:4], (FILES[4], [0.0, 1.0])], "has label [0.0, 1.0], which is none"),
-        ([*WHOLE[:4], (FILES[4], -1)], "has label -1, which is none"),
+        ([*WHOLE[:4], (FILES[4], None)], "00001/1.png has the invalid label None"),
+        ([*WHOLE[:4], (FILES[4], True)], "has the invalid label True"),
+        ([*WHOLE[:4], (FILES[4], [0.0, 1.0])], "has the invalid label [0.0, 1.0]"),
+        ([*WHOLE[:4], (FILES[4], -1)], "has the invalid label -1"),
         ([*WHOLE, (FILES[4], 5)], "00001/1.png has two labels"),
-        ([1, 2], "can't be understood"),
-        ([["a"]], "can't be understood"),
-        ([[1, 2]], "can't be understood"),
+        ([1, 2], "cannot be read"),
+        ([["a"]], "cannot be read"),
+        ([[1, 2]], "cannot be read"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(make_folder, labels, said):  # CASES 7
@@ -124,7 +124,7 @@ def test_names_that_do_not_fit_are_refused(make_folder, names):  # CASES 7
 def test_what_is_no_json_is_refused(make_folder, content):  # CASES 7
     root = make_folder(SHARDS)
     (root / "dataset.json").write_text(content)
-    assert "dataset.json can't be understood" in refusal(root)
+    assert "dataset.json cannot be read" in refusal(root)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_what_is_no_json_is_refused(make_folder, content):  # CASES 7
         (["0.png,a", "1.png"], "line 3 lacks a file or a label"),
         (["0.png,a", "1.png,a", "2.png,a"], "1 entries without an image, such as 2.png"),
         (["0.png,a", "1.png,a", "0.png,b"], "0.png has two labels"),
-        (["0.png,a", '"1.png,a'], "can't be understood"),
+        (["0.png,a", '"1.png,a'], "cannot be read"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(make_folder, lines, said):  # CASES 7

@@ -146,5 +146,5 @@ def test_a_tenth_does_not_depend_on_how_it_is_drawn():
 
 
 def test_one_image_is_too_few_and_its_source_is_named():  # CASES 38
-    with pytest.raises(GanVkdError, match="--dataset here/one: a training split of one image"):
+    with pytest.raises(GanVkdError, match="--dataset here/one: its training split has one image"):
         split_training(Dataset("here/one", image_set(1), None), 1.0, "balanced", 0)

@@ -103,7 +103,7 @@ def test_what_is_not_used_is_said_by_every_command(gan_vkd, make_folder, capsys)
     result = gan_vkd("data", "describe", root, "--skip-bad", "--quiet")
     for text in (said, result.stdout):
         assert "1 images in val/ are not used" in text
-        assert "left out 1 unreadable files: train/b/0.png (not an image" in text
+        assert "1 unreadable files are skipped: train/b/0.png (not an image" in text
     assert "as train/<class>/* and test/<class>/*" in result.stdout
 
 
@@ -112,7 +112,9 @@ def test_twenty_files_that_were_left_out_are_named(make_folder):  # CASES 5
     for i in range(25):
         (root / "a" / f"x{i:02d}.png").symlink_to("/nowhere")
     (line,) = unused(load(root, skip_bad=True))
-    assert line.startswith("left out 25 unreadable files: a/x00.png (a link to nothing), a/x01.png")
+    assert line.startswith(
+        "25 unreadable files are skipped: a/x00.png (a link to nothing), a/x01.png"
+    )
     assert line.endswith("a/x19.png (a link to nothing) and 5 more")
 
 

@@ -29,7 +29,7 @@ def test_runs_are_numbered_and_never_collide(tmp_path, monkeypatch):
 
 def test_the_newest_run_is_the_one_started_last(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(GanVkdError, match="no run under runs/"):
+    with pytest.raises(GanVkdError, match="no run in runs/"):
         newest_run()
     runs = [create(recipe(dataset=name)) for name in ("digits", "cifar10")]
     os.utime(runs[0] / "config.yaml", (2**31, 2**31))

@@ -193,7 +193,7 @@ def test_the_level_of_what_is_said_of_images_too_alike(shared_data, few_labellin
     """300 evaluations of 500 photographs a side, at the level .01."""
     features = np.concatenate(photographs(shared_data("cifar100"), 100))
     draws, alarms = np.random.default_rng(0), 0
-    different = torch.arange(1_000).view(-1, 1, 1, 1)
+    different = [bytes([i // 256, i % 256]) for i in range(1_000)]
     for seed in range(300):
         drawn = features[draws.permutation(len(features))[:1_000]]
         pool = Pool.of(drawn[:500], drawn[500:], NEAREST, seed)

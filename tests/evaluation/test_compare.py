@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from gan_vkd.evaluation.compare import compare
+from gan_vkd.evaluation.frechet import Gaussian
 from gan_vkd.evaluation.metrics import as_json, frechet_metric
 from gan_vkd.evaluation.table import with_interval
 
@@ -67,7 +68,7 @@ def test_what_intervals_assume_is_said(gan_vkd, written):
         assert ("samples taken as independent" in found["intervals"]) != paired, protocol
         assert (found["warning"] is not None) == warned, protocol
         out = " ".join(gan_vkd("eval", "--compare", one, other).stdout.split())
-        assert ("judge one of them anew, with --seed 1" in out) == warned, protocol
+        assert ("Evaluate one of them again with --seed 1" in out) == warned, protocol
 
 
 def generator(seed: int) -> list[np.ndarray]:
@@ -86,7 +87,7 @@ def test_intervals_hold_and_are_too_wide_where_that_is_said(written, related, sh
     draws = np.random.default_rng(0)
     first, other = generator(0), generator(1)
     second = [a + 0.15 * b for a, b in zip(first, other, strict=True)] if related else other
-    real = torch.from_numpy(samples(generator(2), draws.normal(size=(1_000, 16))))
+    real = Gaussian.of_features(samples(generator(2), draws.normal(size=(1_000, 16))))
     changes, halves = [], []
     for _ in range(100):
         latents = draws.normal(size=(300, 16))
@@ -117,7 +118,7 @@ def test_two_protocols_are_refused(refused, written):
     one = written("a.json", result(5.0, 0.3))
     for key, value in (("nearest_k", 3), ("judged_count", 100), ("reference_sha256", "0")):
         other = written("b.json", result(5.0, 0.3, **{key: value}))
-        assert f"two protocols: {key}" in refused("eval", "--compare", one, other)
+        assert f"different protocols: {key}" in refused("eval", "--compare", one, other)
     inception = written("c.json", {**result(5.0, 0.3), "extractor": "inception"})
     assert "extractor is 'bundled-1'" in refused("eval", "--compare", one, inception)
 
@@ -130,5 +131,5 @@ def test_what_is_no_result(refused, written, tmp_path):
         )
     assert "not a result" in refused("eval", "--compare", one, tmp_path / "nothing.json")
     (tmp_path / "run").mkdir()
-    assert "not judged yet" in refused("eval", "--compare", one, tmp_path / "run")
+    assert "not evaluated yet" in refused("eval", "--compare", one, tmp_path / "run")
     assert "drop --num" in refused("eval", "--compare", one, one, "--num", 10)

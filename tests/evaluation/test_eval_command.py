@@ -211,5 +211,5 @@ def test_flags_that_would_do_nothing_are_refused(refused, digits_run, make_folde
     folder = make_folder({"a": 9})
     for flag in (["--seed", 1], ["--checkpoint", "best"], ["--dataset", "digits"]):
         line = refused("eval", folder, "--reference", "digits", *flag)
-        assert f"is no run: drop {flag[0]}" in line
+        assert f"is not a run: drop {flag[0]}" in line
     assert "is a run: drop --size" in refused("eval", digits_run, "--size", 16)

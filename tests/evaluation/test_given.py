@@ -1,8 +1,11 @@
 """Images from array files: the same as in folders."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.given import Files, load_given
@@ -34,16 +37,37 @@ def test_arrays_are_images(tmp_path):
     assert (dataset.test, split) == (None, "train")
 
 
+@pytest.mark.parametrize("shape", [(6, 8, 8), (6, 8, 8, 1), (6, 1, 8, 8)])
+def test_grey_arrays_are_images_on_either_side(gan_vkd, tmp_path, shape):
+    grey = PIXELS[..., :1]
+    np.save(tmp_path / "grey.npy", grey.reshape(shape))
+    expected = torch.from_numpy(grey).permute(0, 3, 1, 2)
+    found = load_given(tmp_path / "grey.npy", None, QUIET).images
+    assert torch.equal(found, expected)
+    reference, _ = _load_reference(str(tmp_path / "grey.npy"), 8, None, QUIET)
+    assert torch.equal(reference.train.images, expected)
+    smaller = load_given(tmp_path / "grey.npy", 4, QUIET).images
+    with_colours = [np.asarray(Image.fromarray(g[..., 0]).resize((4, 4), 3)) for g in grey]
+    assert torch.equal(smaller[:, 0], torch.from_numpy(np.stack(with_colours)))
+    np.save(tmp_path / "three.npy", grey.repeat(3, axis=-1))  # as sample writes grey images
+    flags = ["--reference", tmp_path / "three.npy", "--nearest-k", 1, "--json", "-", "--quiet"]
+    result = gan_vkd("eval", tmp_path / "grey.npy", *flags)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["metrics"]["fid"]["value"] == pytest.approx(0, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
         ({"images": PIXELS.astype(float)}, "holds no array"),
         ({"a": PIXELS, "b": PIXELS}, "holds no array, or several"),
         ({"images": PIXELS[:0]}, "holds no array"),
-        ({"images": PIXELS[:, :, :3, :1]}, "neither"),
-        ({"images": PIXELS, "labels": LABELS[:5]}, "labels are no integers"),
-        ({"images": PIXELS, "labels": LABELS - 1}, "labels are no integers"),
-        ({"images": PIXELS, "labels": LABELS, "class_names": np.array(["a"])}, "labels are no"),
+        ({"images": PIXELS[..., :2]}, "holds no array"),
+        ({"images": PIXELS[0, 0]}, "holds no array"),
+        ({"images": PIXELS, "labels": LABELS[:, None].repeat(2, 1)}, "labels are not integers"),
+        ({"images": PIXELS, "labels": LABELS[:5]}, "labels are not integers"),
+        ({"images": PIXELS, "labels": LABELS - 1}, "labels are not integers"),
+        ({"images": PIXELS, "labels": LABELS, "class_names": np.array(["a"])}, "labels are not"),
         ({"images": PIXELS[:, :4]}, "pass --size"),
         ({"images": np.array([{}])}, "not a whole"),
     ],

@@ -20,7 +20,8 @@ def drawn(iteration: int, **changes):
         "augmentation": Augmentation(("translation", "cutout")),
         "seed": 0,
     }
-    draws = Draws(LABELS, **{**settings, **changes})
+    labels = changes.pop("labels", LABELS)
+    draws = Draws(labels, **{**settings, **changes})
     return draws.by_step(draws.of_iteration(iteration))
 
 
@@ -81,6 +82,17 @@ def test_latents_are_normal_and_labels_follow_the_data():
     assert step.latents.mean().abs() < 0.02
     assert step.latents.std() == pytest.approx(1, abs=0.02)
     assert (step.labels == 1).float().mean() == pytest.approx(0.25, abs=0.03)
+
+
+def test_balanced_draws_show_and_generate_classes_equally_often():
+    *d_steps, g_step = drawn(3, batch_size=400, balanced=True)
+    for step in d_steps:
+        assert (LABELS[step.rows] == 1).float().mean() == 0.5
+        assert (step.labels == 1).float().mean() == pytest.approx(0.5, abs=0.1)
+    assert (g_step.labels == 1).float().mean() == pytest.approx(0.5, abs=0.1)
+    assert all(same(drawn(2, balanced=True), drawn(2, balanced=True)))
+    *_, sparse = drawn(0, balanced=True, labels=torch.tensor([0, 0, 2, 2, 2]), batch_size=50)
+    assert set(sparse.labels.tolist()) == {0, 2}  # a class without an image is not generated
 
 
 def test_packed_tensors_come_out_as_they_went_in():

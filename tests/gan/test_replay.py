@@ -22,13 +22,31 @@ from gan_vkd.progress import QUIET
 CASES = {
     "no teacher": ("training.d_steps=2", "training.ema_start=3"),
     "lecam": ("terms.lecam.start=3",),
+    "projected": (
+        "discriminator.kind=projected",
+        "discriminator.backbone=random:test_efficientnet",
+        "discriminator.channels=2",
+        "distill.generated_every=2",
+    ),
+    "kd-dlgan": ("distill.method=kd-dlgan", "distill.form=paper"),
+    "vision-aided": (
+        "terms.vision-aided={backbone: random:test_efficientnet, start: 3}",
+        "data.augment=none",
+    ),
+    "cr": ("terms.cr={}", "data.augment=none"),
+    "bcr": ("terms.bcr={}",),
+    "zcr": ("terms.zcr={}",),
+    "ada, apa": ("data.augment=ada", "terms.apa={}"),
+    "san, augself": ("terms.san={}", "terms.augself={}"),
+    "r3gan": ("gan.loss=relativistic", "terms.r1={}", "terms.r2={}"),
+    "diggan": ("terms.diggan={}", "training.d_steps=2"),
     "whiten": ("distill.generated_every=3", "training.d_steps=2"),
     "whiten, ratio": ("distill.weight=null", "distill.ratio=0.5", "distill.generated_every=2"),
     "whiten-dataset": ("distill.normalise=whiten-dataset", "distill.projection=linear"),
     "whiten-iterative": ("distill.normalise=whiten-iterative",),
     "layernorm": ("distill.normalise=layernorm", "distill.distance=smooth-l1"),
 }
-
+TAUGHT = ("whiten", "layernorm", "projected", "kd-dlgan")  # how names with a teacher begin
 
 CPU = torch.device("cpu")
 
@@ -38,7 +56,7 @@ def make(case: str, device: torch.device = CPU) -> GanTask:
     recipe = resolve([("preset", preset_layer("tiny")), ("set", set_layer(sets))])
     data = split_training(load_dataset("digits", image_size=16, channels=3), 0.2, "balanced", 0)
     view = None
-    if case not in ("no teacher", "lecam"):
+    if case.startswith(TAUGHT) or case in ("svd", "orthogonal-exp"):
         view = TeacherView(FixedTeacher(48).to(device), data.train, device, "fp32")
     task = GanTask(recipe, data, view, device)
     task.prepare(QUIET)

@@ -78,7 +78,7 @@ def test_the_exported_file_alone_is_enough(gan_vkd, digits_run, tmp_path):
     [
         (["--classes", "10"], "10 classes"),
         (["--classes", "ten"], "--classes ten"),
-        (["--num", "5"], "--num goes with --out"),
+        (["--num", "5"], "--num needs --out"),
         (["--truncation", "0"], "--truncation"),
         (["--truncation", "nan"], "truncation nan"),  # CASES 30
         (["--truncation", "inf"], "truncation inf"),
@@ -199,7 +199,11 @@ def test_samples_in_one_file(gan_vkd, refused, digits_run, tmp_path):
     assert abs(found["images"].astype(int) - drawn.astype(int)).max() <= 1
     assert found["labels"].tolist() == load_generator(digits_run).labels(25).tolist()
     assert found["class_names"].tolist() == list("0123456789")
-    assert "already holds something" in refused("sample", digits_run, "--out", out)
+    assert "already exists" in refused("sample", digits_run, "--out", out)
+    alone = tmp_path / "x.npy"
+    assert gan_vkd("sample", digits_run, "--out", alone, "--num", 25, "--quiet").exit_code == 0
+    assert np.array_equal(np.load(alone), found["images"])
+    assert "already exists" in refused("sample", digits_run, "--out", alone)
 
 
 def test_of_many_classes_a_hundred_are_drawn():  # CASES 37

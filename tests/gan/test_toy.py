@@ -21,21 +21,18 @@ ITERATIONS = 500
 
 
 def coloured_shapes() -> ImageSet:
-    """1,000 images of 16 x 16: a shape of 8 x 8 in a random bright colour, anywhere on black."""
+    """1,000 images of 16 x 16: a shape as large as the image, in a random colour on mid-grey."""
     shape = torch.zeros(4, 8, 8)
     shape[0] = 1
     shape[1, 3:5], shape[1, :, 3:5] = 1, 1
     shape[2], shape[2, 2:6, 2:6] = 1, 0
     shape[3, ::4], shape[3, 1::4] = 1, 1
+    shape = shape.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
     draws = generator("shapes")
-    images, labels = [], torch.arange(4).repeat(EACH)
-    for label in labels.tolist():
-        colour = torch.rand(3, 1, 1, generator=draws) * 1.4 - 0.4
-        y, x = torch.randint(2, 7, (2,), generator=draws).tolist()
-        image = torch.full((3, 16, 16), -1.0)
-        image[:, y : y + 8, x : x + 8] += (colour + 1) * shape[label]
-        images.append(image)
-    return ImageSet(to_uint8(torch.stack(images)), labels, NAMES)
+    labels = torch.arange(4).repeat(EACH)
+    colours = [torch.rand(3, 1, 1, generator=draws) * 2 - 1 for _ in labels]
+    images = torch.stack(colours) * shape[labels, None]
+    return ImageSet(to_uint8(images), labels, NAMES)
 
 
 def features(images: torch.Tensor) -> torch.Tensor:
@@ -43,25 +40,27 @@ def features(images: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.avg_pool2d(images.float() / 255, 4).flatten(1)
 
 
-def brightness(images: torch.Tensor) -> torch.Tensor:
-    """[N, 256]: what is left of an image without its colour, of norm 1."""
-    return torch.nn.functional.normalize(images.float().mean(dim=1).flatten(1), dim=1)
+def contrast(images: torch.Tensor) -> torch.Tensor:
+    """[N, 256]: how far each pixel is from grey, whatever the colour, of norm 1."""
+    away = (images.float() - 127.5).abs().mean(dim=1)
+    return torch.nn.functional.normalize(away.flatten(1), dim=1)
 
 
 def judge(task: GanTask, data: ImageSet) -> tuple[float, float]:
     """Class fidelity (nearest real image by shape) and coverage of the real images."""
     exported = task.exported(ITERATIONS)
     samples, labels = exported.sample(1_000), exported.labels(1_000)
-    nearest = (brightness(samples) @ brightness(data.images).T).argmax(dim=1)
+    nearest = (contrast(samples) @ contrast(data.images).T).argmax(dim=1)
     fidelity = (data.labels[nearest] == labels).float().mean().item()
     found = compute_prdc(features(data.images).numpy(), features(samples).numpy(), nearest_k=5)
     return fidelity, found["coverage"]
 
 
-def learn(iterations: int) -> tuple[float, float]:
+def learn(iterations: int, seed: int = 0) -> tuple[float, float]:
     data = coloured_shapes()
-    sets = ("data.augment=translation", "training.ema_start=50", "training.ema_decay=0.97")
+    sets = ("data.augment=none", "training.ema_start=50", "training.ema_decay=0.97")
     sets += ("training.precision=fp32", f"training.iterations={iterations}")
+    sets += (f"training.seed={seed}",)
     recipe = resolve([("preset", preset_layer("tiny")), ("toy", set_layer(sets))])
     task = GanTask(recipe, TrainingData(data, None, "none"), None, CPU)
     for iteration in range(iterations):
@@ -70,14 +69,19 @@ def learn(iterations: int) -> tuple[float, float]:
 
 
 def passes(figures: tuple[float, float]) -> bool:
-    """Fidelity is .32 to .96 here, over seeds and roundings; by chance it is .25."""
     fidelity, coverage = figures
-    return fidelity > 0.27 and coverage > 0.05
+    return fidelity > 0.8 and coverage > 0.05
 
 
 def test_a_gan_learns_shapes_and_colours():
     """Two halves of the real images give fidelity 1 and coverage .98."""
     assert passes(learn(ITERATIONS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_it_learns_whatever_the_seed(seed):
+    assert passes(learn(ITERATIONS, seed))
 
 
 def swap_real_and_generated(patch):

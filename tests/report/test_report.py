@@ -72,7 +72,7 @@ def test_all_is_there_and_all_text_is_escaped(page):
         "Recipes",
     ):
         assert words in text
-    assert "Not judged yet" in text
+    assert "Not evaluated yet" in text
     assert "No checkpoint yet" in text
     assert text.count("<svg") >= 9
 

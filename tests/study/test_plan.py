@@ -24,7 +24,7 @@ def altered(tmp_path):
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("name", ["arms", "table3", "fig1"])
+@pytest.mark.parametrize("name", ["arms", "table3", "fig1", "strength", "leaderboard"])
 def test_the_studies_that_ship_are_whole(name, quick):
     study = read_study(STUDIES / f"{name}.yaml", quick)
     assert len(study.seeds) >= (2 if quick else 3)
@@ -33,7 +33,7 @@ def test_the_studies_that_ship_are_whole(name, quick):
 
 def test_studies_share_the_arms_that_they_have_in_common():
     arms = read_study(STUDIES / "arms.yaml")
-    for name in ("table3", "fig1"):
+    for name in ("table3", "fig1", "strength"):
         other = read_study(STUDIES / f"{name}.yaml")
         for unit in other.units():
             assert other.recipe(unit, 5, {}) == arms.recipe(unit, 5, {})

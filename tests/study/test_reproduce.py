@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,8 +18,12 @@ from gan_vkd.evaluation.protocol import figures
 from gan_vkd.gan.exported import load_generator
 from gan_vkd.progress import QUIET
 from gan_vkd.study import stages
+from gan_vkd.study.page import write_page
+from gan_vkd.study.plan import Workplace, read_study
+from gan_vkd.study.results import Results
 from gan_vkd.tensors import read_tensors
 
+STUDIES = Path(__file__).resolve().parents[2] / "configs" / "studies"
 QUICK = ("arms", "--quick", "--arms", "none,whiten")
 UNITS = [f"digits/{arm}/{seed}" for seed in (0, 1) for arm in ("none", "whiten")]
 
@@ -199,6 +204,42 @@ def test_the_page_has_every_arm_claim_and_difference(done, reproduce, tmp_path):
         picture = page.with_suffix("") / f"digits-{name}.png"
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert f"(arms/{picture.name})" in text
+
+
+def test_the_extractors_agreement_is_spearmans(done, tmp_path):
+    """FIDs 1, 2, 3, 4 by one, 1, 3, 2, 4 by another: 1 - 6 · (1 + 1) / (4 · 15) = .8."""
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    study = read_study(STUDIES / "arms.yaml", quick=True, only={"arms": ["none", "whiten"]})
+    work = Workplace(study.model_copy(update={"extractors": ["bundled-1", "other"]}), out)
+    for unit, fid in zip(UNITS, (1, 3, 2, 4), strict=True):
+        result = json.loads((here(out, unit) / "4-bundled-1-60.json").read_text())
+        result["metrics"]["fid"]["value"] = fid
+        (here(out, unit) / "4-other-60.json").write_text(json.dumps(result))
+    results = Results(work)
+    fid = results.agreement("digits")["bundled-1", "other"]["fid"]
+    assert fid == (pytest.approx(0.8), 4)
+    [row] = [r for r in results.as_json()["rank_correlations"] if r["metric"] == "fid"]
+    assert (row["spearman"], row["count"]) == fid
+    write_page(results, tmp_path / "arms.md")
+    assert (
+        "| digits | bundled-1 and other |          4 | 0.800 |"
+        in (tmp_path / "arms.md").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "line"),
+    [
+        ("--seeds", "x", "'x' is no list of whole numbers"),
+        ("--checkpoints", "7", "checkpoints: 7 is none of 2, 4"),
+        ("--extractors", "vgg", "extractors: 'vgg' is none of bundled-1"),
+    ],
+)
+def test_a_choice_that_is_none_is_one_line(reproduce, flag, value, line):
+    result = reproduce(*QUICK, "--commands", flag, value)
+    assert result.exit_code == 2
+    assert line in result.stderr.splitlines()[-1]
 
 
 def test_an_unknown_unit_is_refused(reproduce, tmp_path):

@@ -69,7 +69,7 @@ def test_without_validation_images_nothing_is_chosen(refused, tmp_path):
     train(tmp_path / "run", *flags, "--iterations", 4)
     assert lines(tmp_path / "run")[0]["reference"] == "training images"
     assert not (tmp_path / "run" / "best.safetensors").exists()
-    assert "has chosen none" in refused("eval", tmp_path / "run", "--checkpoint", "best")
+    assert "has chosen no checkpoint" in refused("eval", tmp_path / "run", "--checkpoint", "best")
 
 
 def test_validation_that_leaves_too_few_is_refused(refused, tmp_path):

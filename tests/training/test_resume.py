@@ -47,6 +47,62 @@ def test_resumed_run_has_the_same_bits(gan_vkd, tmp_path, normalise):
     assert_same_bits(tmp_path / "whole", tmp_path / "cut")
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        "--augment ada --with adaptive:images=64,start=0.4 --with apa:images=64,start=0.4",
+        "--with diggan:weight=1 --with augself --with lecam:start=2 --with san",
+        "--loss relativistic --with r1 --with r2 --with zcr --with bcr",
+    ],
+)
+def test_methods_of_the_field_resume_with_the_same_bits(gan_vkd, tmp_path, method):
+    flags = [*BASE, "--subset", "0.2", "--teacher", "none", *method.split()]
+    for run, iterations in (("whole", 5), ("cut", 3)):  # 3: amid ADA's four steps of D
+        result = gan_vkd(*flags, "--iterations", iterations, "--run-dir", tmp_path / run)
+        assert result.exit_code == 0, result.output
+    on = ["train", "--resume", "--run-dir", tmp_path / "cut", "--iterations", 5, "--quiet"]
+    result = gan_vkd(*on)
+    assert result.exit_code == 0, result.output
+    assert_same_bits(tmp_path / "whole", tmp_path / "cut")
+
+
+PROJECTED = "projected:backbone=random:test_efficientnet,channels=2"
+
+
+def test_a_projected_discriminator_resumes_with_the_same_bits(gan_vkd, refused, tmp_path):
+    flags = [*BASE, "--subset", "0.2", "--discriminator", PROJECTED]
+    flags += ["--teacher", "random:test_efficientnet"]
+    for run, iterations in (("whole", 5), ("cut", 3)):
+        result = gan_vkd(*flags, "--iterations", iterations, "--run-dir", tmp_path / run)
+        assert result.exit_code == 0, result.output
+    on = ["train", "--resume", "--run-dir", tmp_path / "cut", "--iterations", 5, "--quiet"]
+    result = gan_vkd(*on)
+    assert result.exit_code == 0, result.output
+    assert_same_bits(tmp_path / "whole", tmp_path / "cut")
+    saved = [name for name in final_state(tmp_path / "cut") if name.startswith("d.discriminator.")]
+    assert {name.split(".")[2] for name in saved} == {"heads", "frozen"}
+    assert [name for name in saved if "frozen" in name] == ["d.discriminator.frozen._extra_state"]
+
+    config = tmp_path / "cut" / "config.yaml"  # the backbone, and the teacher with it
+    config.write_text(config.read_text().replace("test_efficientnet", "test_efficientnet_gn"))
+    assert "trained on other frozen features" in refused(*on[:-3], "--iterations", 6)
+
+
+def test_kd_dlgan_and_vision_aided_heads_resume_with_the_same_bits(gan_vkd, tmp_path):
+    """The heads begin to play where the run was cut."""
+    flags = [*BASE, "--subset", "0.2", "--teacher", "random:test_efficientnet"]
+    flags += ["--with", "kd-dlgan:form=paper"]
+    flags += ["--with", "vision-aided:backbone=random:test_efficientnet,start=3"]
+    for run, iterations in (("whole", 5), ("cut", 3)):
+        result = gan_vkd(*flags, "--iterations", iterations, "--run-dir", tmp_path / run)
+        assert result.exit_code == 0, result.output
+    on = ["train", "--resume", "--run-dir", tmp_path / "cut", "--iterations", 5, "--quiet"]
+    assert gan_vkd(*on).exit_code == 0
+    assert_same_bits(tmp_path / "whole", tmp_path / "cut")
+    state = final_state(tmp_path / "cut")
+    assert state["d.terms.kd-dlgan.texts"].any()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_the_run_goes_on_with_the_same_bits(gan_vkd, tmp_path, number):
     run = tmp_path / "cut"
@@ -147,7 +203,7 @@ def test_killed_in_a_step_and_its_newest_checkpoint_damaged(gan_vkd, tmp_path):
 def test_a_second_process_on_the_run_is_refused(refused, digits_run):
     with RunDir(digits_run).lock():
         line = refused("train", "--resume", "--run-dir", digits_run)
-    assert f"--run-dir {digits_run}: another process is training here" in line
+    assert f"--run-dir {digits_run}: another process is training this run" in line
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

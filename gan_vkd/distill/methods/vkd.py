@@ -1,4 +1,4 @@
-"""The V_kD loss: what a student's features miss of a frozen teacher's, through a projection."""
+"""The V_kD loss: the distance of projected student features from a frozen teacher's."""
 
 from typing import Literal, TypeVar
 
@@ -26,16 +26,17 @@ class VkDLoss(nn.Module):
         value = loss(h, z)                   # h [B, ds], z [B, dt] → scalar
         optimiser = Adam([*model.parameters(), *loss.parameters()])
 
-    It computes in float32 (float64 for features and a loss in float64) under autocast too, and
-    `.bfloat16()` or `.half()` of a model that holds it leaves it as it is.
+    Computation is in float32, under autocast too (in float64 for features and a loss in float64).
+    `.bfloat16()` or `.half()` of a model that contains the loss does not change its parameters.
 
-    The projection is thrown away after training. In several processes of equal batches the
-    batch is that of all of them, and the value the mean over the process's own images: under
-    DistributedDataParallel the gradients are those of one process with the whole batch.
+    The projection is not needed after training. In several processes with batches of equal size,
+    targets are whitened over the batches of all processes, and the value is the mean over the
+    process's own images: under DistributedDataParallel the gradients equal those of one process
+    with the whole batch.
 
     Args:
-        student_dim: ds.
-        teacher_dim: dt.
+        student_dim: ds, the dimension of the student's features.
+        teacher_dim: dt, the dimension of the teacher's features.
         projection: `orthogonal`, `orthogonal-frozen`, the paper's `orthogonal-exp`, `linear`, `svd`
             (with normalise="none" and squared distance: both sides are centred, and h is compared
             with the leading singular coordinates of z), or `identity` for ds = dt.

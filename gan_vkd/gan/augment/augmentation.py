@@ -16,12 +16,12 @@ class Augmentation:
     """
 
     def __init__(self, names: Sequence[str]):
-        self.policies = {name: AUGMENTATIONS[name] for name in names}
+        self.policies = {name: AUGMENTATIONS[name]() for name in names}
 
     def draw(
         self, shape: tuple[int, ...], size: int, generator: torch.Generator
     ) -> dict[str, torch.Tensor]:
-        """What each policy needs for images of side `size`: [*shape, n] on the CPU, by name."""
+        """Each policy's random numbers for images of side `size`: [*shape, n], on the CPU."""
         return {name: policy.draw(shape, size, generator) for name, policy in self.policies.items()}
 
     def __call__(self, images: torch.Tensor, draws: dict[str, torch.Tensor]) -> torch.Tensor:

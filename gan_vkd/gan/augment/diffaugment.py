@@ -3,7 +3,7 @@
 Zhao, Liu, Lin, Zhu and Han, "Differentiable Augmentation for Data-Efficient GAN Training",
 NeurIPS 2020; ranges as in their experiments. Each policy draws its random numbers for any number
 of images, [*shape, n] with n numbers an image, and applies them to images [B, C, H, W], -1 to 1,
-through which gradients flow.
+through which gradients flow. `parameters` brings the numbers to 0 to 1.
 """
 
 import torch
@@ -20,6 +20,12 @@ class Color:
     """
 
     paper = PAPER
+    numbers = 3
+
+    @staticmethod
+    def parameters(draws: torch.Tensor, size: int) -> torch.Tensor:
+        """Draws [B, 3] → the same."""
+        return draws
 
     @staticmethod
     def draw(shape: tuple[int, ...], size: int, generator: torch.Generator) -> torch.Tensor:
@@ -38,9 +44,15 @@ class Color:
 
 
 class Translation:
-    """A shift by up to an eighth of the side each way; what comes in is 0 (grey)."""
+    """A shift by up to an eighth of the side each way; new pixels are 0 (grey)."""
 
     paper = PAPER
+    numbers = 2
+
+    @staticmethod
+    def parameters(draws: torch.Tensor, size: int) -> torch.Tensor:
+        """Draws [B, 2] → float [B, 2]: 0 for the farthest shift upwards or to the left, 1 back."""
+        return draws / (2 * (size // 8)) + 0.5
 
     @staticmethod
     def draw(shape: tuple[int, ...], size: int, generator: torch.Generator) -> torch.Tensor:
@@ -58,6 +70,12 @@ class Cutout:
     """A square of half the side, centred anywhere (so partly outside too), becomes 0 (grey)."""
 
     paper = PAPER
+    numbers = 2
+
+    @staticmethod
+    def parameters(draws: torch.Tensor, size: int) -> torch.Tensor:
+        """Draws [B, 2] → float [B, 2]: the centre over the last place that it can have."""
+        return draws / (size - size // 2 % 2)
 
     @staticmethod
     def draw(shape: tuple[int, ...], size: int, generator: torch.Generator) -> torch.Tensor:

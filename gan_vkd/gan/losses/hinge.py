@@ -11,6 +11,7 @@ class HingeLoss:
     """
 
     paper = "Lim and Ye 2017"
+    paired = False  # real and generated images are judged apart
 
     def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> dict[str, torch.Tensor]:
         """Logits [B] of real and of generated images → the two parts, scalars ≥ 0, to be added."""

@@ -43,19 +43,25 @@ def _unit(vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class _OverSigma(torch.autograd.Function):
-    """W / σ for σ = uᵀ W v, u and v constants: its gradient is (g - <g, W / σ> u vᵀ) / σ."""
+    """W / σ for σ = uᵀ W v, u and v constants: its gradient is (g - <g, W / σ> u vᵀ) / σ.
+
+    Where that gradient is differentiated again (by gradient penalties), σ is computed anew from W,
+    so that what depends on W through it counts too.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, weight: torch.Tensor, u: torch.Tensor, v: torch.Tensor, sigma: torch.Tensor
     ) -> torch.Tensor:
         normalised = weight / sigma
-        ctx.save_for_backward(normalised, u, v, sigma)
+        ctx.save_for_backward(weight, normalised, u, v, sigma)
         return normalised
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        normalised, u, v, sigma = ctx.saved_tensors
+        weight, normalised, u, v, sigma = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            sigma = u.dot(weight.flatten(1).mv(v))
         along = (gradient * normalised).sum()
         across = torch.outer(u, v * along).view_as(gradient)
         return (gradient - across) / sigma, None, None, None
@@ -81,10 +87,17 @@ class ConditionalBatchNorm(nn.Module):
         self.gain.modulates = self.bias.modulates = True  # BigGAN: no spectral norm here
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """[B, C, H, W] and int64 [B] → [B, C, H, W], of x's type (bf16 under autocast)."""
-        gain = 1 + self.gain(labels)[:, :, None, None]
-        bias = self.bias(labels)[:, :, None, None]
+        """[B, C, H, W] and labels → [B, C, H, W], of x's type (bf16 under autocast).
+
+        Labels are int64 [B], or float [B, classes]: each class's share in a mixed embedding.
+        """
+        gain = 1 + _embedded(self.gain, labels)[:, :, None, None]
+        bias = _embedded(self.bias, labels)[:, :, None, None]
         return self.norm(x) * gain.to(x.dtype) + bias.to(x.dtype)
+
+
+def _embedded(table: nn.Embedding, labels: torch.Tensor) -> torch.Tensor:
+    return labels @ table.weight if labels.is_floating_point() else table(labels)
 
 
 def upsample(x: torch.Tensor) -> torch.Tensor:

@@ -43,7 +43,7 @@ class LeCamTerm(Term):
         return iteration >= self.settings.start
 
     def discriminator(self, seen: Seen) -> Contribution:
-        """What it adds to D's loss."""
+        """Its contribution to D's loss."""
         counts = self.phase(seen.step, seen.iteration)
         with torch.no_grad():
             for average, logits in (

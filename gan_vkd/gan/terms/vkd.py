@@ -110,7 +110,11 @@ class VkDTerm(Term):
             f"projection{control}"
         )
 
-    def prepare(self, teacher_features: Callable[[], Iterable[torch.Tensor]]) -> None:
+    def prepare(
+        self,
+        teacher_features: Callable[[], Iterable[torch.Tensor]],
+        labels: torch.Tensor | None = None,
+    ) -> None:
         """The statistics of `whiten-dataset`."""
         normalise = self.loss.normalise
         if isinstance(normalise, WhitenDataset):
@@ -130,7 +134,7 @@ class VkDTerm(Term):
         return step % (self.settings.generated_every * FOLLOW_EVERY) == 0
 
     def discriminator(self, seen: Seen) -> Contribution:
-        """What it adds to D's loss."""
+        """Its contribution to D's loss."""
         sides = {"real": (seen.h_real, seen.teacher_real)}
         if seen.teacher_fake is not None:
             sides["fake"] = (seen.h_fake, seen.teacher_fake)
