@@ -281,7 +281,7 @@ MUTANTS = [
     Mutant("vision-aided: the class is ignored", VISION_AIDED, "(self.embedding(labels) * h).sum(dim=1)", "0 * h.sum(dim=1)"),
     # KD-DLGAN
     Mutant("kd-dlgan: real and generated features are never swapped", KD_DLGAN, 'agkd + swapped *', 'agkd + 0 * swapped *'),
-    Mutant("kd-dlgan: they are always swapped", KD_DLGAN, '["q"] <= self.settings.probability', '["q"] <= 2'),
+    Mutant("kd-dlgan: they are always swapped", KD_DLGAN, '["q"][0] <= self.settings.probability', '["q"][0] <= 2'),
     Mutant("kd-dlgan: the released form's distances are squared", KD_DLGAN, "(ours - theirs).norm(dim=1).mean()", "(ours - theirs).square().sum(dim=1).mean()"),
     Mutant("kd-dlgan: the released form averages similarities", KD_DLGAN, "missed.square().sum()", "missed.square().mean()"),
     Mutant("kd-dlgan: similarities are not normalised", KD_DLGAN, "F.normalize(features @ self.texts.T, dim=1)", "features @ self.texts.T"),
