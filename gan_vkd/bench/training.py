@@ -18,7 +18,7 @@ from gan_vkd.engine.draws import to_device
 from gan_vkd.engine.replay import CALLS_BEFORE, Replay
 from gan_vkd.gan.ema import update_average
 from gan_vkd.gan.networks.biggan import at_least_fp32
-from gan_vkd.gan.steps import generator_loss
+from gan_vkd.gan.steps import Real, generator_loss
 from gan_vkd.gan.task import GanTask
 from gan_vkd.progress import QUIET, Reporter
 
@@ -196,6 +196,7 @@ def _part_calls(task: GanTask) -> dict[str, tuple[Callable[[], object], float]]:
     of_d, of_g = task.draws.by_step(inputs)[0], task.draws.by_step(inputs)[-1]
     real = to_float(inputs["images"][0])
     labels = torch.cat([inputs["real labels"][0], of_d.labels])
+    rivals = (Real(real, inputs["real labels"][0]),) if task.game.adversarial.paired else ()
 
     def moved() -> None:
         to_device(task.draws.of_iteration(0), device)
@@ -216,7 +217,7 @@ def _part_calls(task: GanTask) -> dict[str, tuple[Callable[[], object], float]]:
 
     def pleasing() -> None:
         with task._autocast():
-            loss, _ = generator_loss(task.game, of_g)
+            loss, _ = generator_loss(task.game, of_g, *rivals)
         loss.backward()
 
     def averaging() -> None:

@@ -97,14 +97,6 @@ config_option = click.option(
     help="YAML recipe that overrides the preset; of several the later override the earlier.",
 )
 set_option = click.option(
-    "--preset",
-    type=click.Choice(PRESETS),
-    help="Base settings.  [cifar; train: lab without a GPU and --config]",
-)
-config_option = click.option(
-    "--config", type=click.Path(path_type=Path), help="YAML recipe that overrides the preset."
-)
-set_option = click.option(
     "--set", "assignments", multiple=True, metavar="GROUP.FIELD=VALUE", help="Set any field."
 )
 skip_bad_option = click.option(

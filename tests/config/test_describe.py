@@ -89,7 +89,7 @@ def test_a_discriminator_by_its_name_and_fields():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("lecan", ["no term is called 'lecan'", "did you mean lecam?"]),
+        ("lecan", ["unknown term 'lecan'", "did you mean lecam?"]),
         ("lecam:weight", ["NAME:field=value"]),
         ("lecam:=1", ["NAME:field=value"]),
         ("lecam:weight=[", ["not YAML"]),

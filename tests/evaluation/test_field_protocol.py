@@ -26,4 +26,4 @@ def test_flags_that_the_protocol_sets_are_refused(refused, digits_run, flag):
 
 def test_a_folder_has_no_test_split(refused, make_folder):
     line = refused("eval", make_folder({"a": 3}), "--protocol", "field")
-    assert "is no run: drop --protocol" in line
+    assert "is not a run: drop --protocol" in line
