@@ -58,7 +58,6 @@ PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
 SHARE = ("gan_vkd/gan/share.py", ["tests/gan/test_share.py", "-k", "steps_of_one"])
 ALIKE = (PLAYERS[0], SHARE[1])
 SHARED_TASK = (TASK[0], SHARE[1])
-SHARED_VKD = (VKD_TERM[0], SHARE[1])
 BATCH_NORM = (
     "gan_vkd/gan/networks/batch_norm.py",
     ["tests/test_processes.py", "-k", "three_processes"],
@@ -263,7 +262,6 @@ MUTANTS = [
     Mutant("the gradient of another's share", SHARE, "[:, ctx.share.own]", "[:, : ctx.share.own.stop - ctx.share.own.start]"),
     Mutant("every process draws the first images", SHARE, "numbers[:, self.own]", "numbers[:, : self.own.stop - self.own.start]"),
     Mutant("batch norm over a process's own images", SHARE, "norm.shared = len(self.sizes) > 1", "norm.shared = False"),
-    Mutant("whitening over a process's own images", SHARED_VKD, "across_processes=False", "across_processes=True"),
     Mutant("the teacher's features of generated images are one's own", SHARE, "lambda images: self.together(see(images))", "lambda images: torch.cat([see(images)] * processes.size())[: sum(self.sizes)]"),
     Mutant("spread over a process's own images", SHARED_TASK, "self.share.together(images).std(dim=0)", "images.std(dim=0)"),
     Mutant("batch norm's gradient without the others", BATCH_NORM, "processes.summed(sums)", "sums"),

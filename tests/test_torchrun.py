@@ -18,6 +18,7 @@ BASE = ["train", "--preset", "tiny", "--subset", "0.2", "--set", "training.batch
 BASE += ["--set", "training.log_every=1", "--set", "training.precision=fp32"]
 BASE += ["--set", "training.eval_every=0"]
 SLOWLY = ["--set", "training.g_lr=1e-4", "--set", "training.d_lr=1e-4"]
+DEATHS = 10
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -110,14 +111,14 @@ def test_a_signal_to_torchrun_saves_and_a_death_ends_all_with_a_line(tmp_path):
 @pytest.mark.slow
 def test_ten_random_deaths_and_other_numbers_of_processes(gan_vkd, tmp_path):
     """Each death ends 1, 2 or 3 processes; as many others go on."""
-    total, deaths, draw = 44, 10, random.Random(0)
+    total, draw = 4 * (DEATHS + 1), random.Random(0)
     flags = [*BASE, *SLOWLY, "--set", "training.checkpoint_every=2", "--iterations", total]
     flags += ["--set", "distill.weight=null", "--set", "distill.ratio=0.5", "--with", "lecam"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert gan_vkd(*flags, "--quiet", "--run-dir", whole).exit_code == 0
     process = started(2, *flags, "--run-dir", broken)
-    for death in range(1, deaths + 1):
-        wait_for(broken, death * total // (deaths + 1), process)
+    for death in range(1, DEATHS + 1):
+        wait_for(broken, 4 * death, process)
         time.sleep(draw.random())
         os.kill(draw.choice(workers(process)), signal.SIGKILL)
         assert ended(process)[0] != 0
@@ -125,5 +126,5 @@ def test_ten_random_deaths_and_other_numbers_of_processes(gan_vkd, tmp_path):
     assert ended(process)[0] == 0
     assert iterations_of(broken) == list(range(1, total + 1))
     found = difference(weights(broken, total), weights(whole, total))
-    print(f"relative difference after {deaths} deaths: {found:.2g}")
+    print(f"relative difference after {DEATHS} deaths: {found:.2g}")
     assert found < 1e-3
