@@ -1,5 +1,6 @@
 """What a method of distillation between classifiers is: it reads a batch, and gives a scalar."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -58,7 +59,7 @@ class Setting:
     labels: torch.Tensor
 
 
-class Method(nn.Module):
+class Method(nn.Module, ABC):
     """A part of the student's loss beside cross-entropy and KL divergence.
 
     Its parameters are trained with the student's and thrown away, its buffers are saved with the
@@ -97,9 +98,9 @@ class Method(nn.Module):
             teacher_outputs: gives the teacher's outputs for all training images, in batches.
         """
 
+    @abstractmethod
     def forward(self, seen: Seen) -> torch.Tensor:
         """Its value, without the weight."""
-        raise NotImplementedError
 
 
 REMEDIES = {

@@ -1,5 +1,6 @@
 """The interface of terms: a term reads a step and returns a scalar and values for the log."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
@@ -192,7 +193,7 @@ class Contribution(NamedTuple):
 GRADIENTS = ("by_real", "by_fake", "by_shown_real", "by_shown_fake")
 
 
-class Term(nn.Module):
+class Term(nn.Module, ABC):
     """A part of D's loss, and of G's, beside the adversarial one.
 
     Its parameters are trained with D's, its buffers are its own; both are saved with the run. A
@@ -266,9 +267,9 @@ class Term(nn.Module):
         """What D looks at for this term, beside the augmented `real` and `fake` images."""
         return None
 
+    @abstractmethod
     def discriminator(self, seen: Seen) -> Contribution:
         """Its contribution to D's loss."""
-        raise NotImplementedError
 
     def generator(self, made: Made) -> Contribution | None:
         """What it adds to G's loss; None for nothing."""
