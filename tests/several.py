@@ -8,7 +8,6 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-
 PATIENCE = timedelta(minutes=2)  # with a process that does not do what the others do
 
 
