@@ -2,10 +2,13 @@
 
 import socket
 from collections.abc import Callable
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+
+PATIENCE = timedelta(minutes=2)  # with a process that does not do what the others do
 
 
 def several(size: int, work: Callable, *arguments: object) -> None:
@@ -29,7 +32,9 @@ def _begin(rank: int, size: int, place: str, work: Callable, arguments: tuple) -
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if size > 1:
-        dist.init_process_group("gloo", init_method=place, rank=rank, world_size=size)
+        dist.init_process_group(
+            "gloo", init_method=place, rank=rank, world_size=size, timeout=PATIENCE
+        )
     work(*arguments)
     if size > 1:
         dist.destroy_process_group()
