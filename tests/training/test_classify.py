@@ -121,7 +121,7 @@ def test_the_methods_fields_go_with_the_flag(gan_vkd, refused, folder, teacher):
     [
         (("--student", "resnet8"), "--student resnet8: no network is called 'resnet8'; did you"),
         (("--student", "timm:resnet1"), "timm has no model 'resnet1'"),
-        (("--method", "kdd"), "distill: no method of distillation between classifiers"),
+        (("--method", "kdd"), "distill: unknown method of distillation between classifiers"),
         (("--method", "kd"), "--method kd: needs a teacher"),
         (("--teacher", "file:nowhere.safetensors", "--method", "kd"), "no such file"),
         (("--set", "training.milestone=[1]"), "did you mean training.milestones"),
