@@ -2,7 +2,6 @@
 
 from torch import nn
 
-from gan_vkd import processes
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.registry import DISCRIMINATORS, DISTILLATIONS, TERMS
 from gan_vkd.data.images import ImageSet
@@ -29,11 +28,6 @@ def networks_of(recipe: Recipe, train: ImageSet) -> tuple[Generator, nn.Module]:
         spectral_norm=gan.generator_spectral_norm,
     )
     judging = DISCRIMINATORS[recipe.discriminator.kind]
-    if processes.size() > 1 and not judging.shared:
-        raise GanVkdError(
-            f"--discriminator {recipe.discriminator.kind}: trains in one process only: start it "
-            "without torchrun"
-        )
     return drawing, judging.made(recipe, num_classes, train.channels)
 
 

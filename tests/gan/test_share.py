@@ -13,9 +13,7 @@ from gan_vkd.data.sources import load_dataset
 from gan_vkd.data.subsets import split_training
 from gan_vkd.distill import cache
 from gan_vkd.distill.view import TeacherView
-from gan_vkd.errors import GanVkdError
 from gan_vkd.gan import task as task_module
-from gan_vkd.gan.cast import networks_of
 from gan_vkd.gan.task import GanTask
 from gan_vkd.progress import QUIET
 
@@ -157,12 +155,3 @@ def test_weights_in_float32_stay_near_those_of_one_process(tmp_path):
     found = differences(tmp_path, grid, torch.float32, 2)
     print(sorted(found.items(), key=lambda item: -item[1])[:12])
     assert {key: v for key, v in found.items() if key[1] == "all" and not v <= 1e-3} == {}
-
-
-def test_a_projected_discriminator_is_refused_in_several_processes(monkeypatch):
-    sets = set_layer(("discriminator.kind=projected",))
-    recipe = resolve([("preset", preset_layer("tiny")), ("test", sets)])
-    images = load_dataset("digits", image_size=16).train
-    monkeypatch.setattr(processes, "size", lambda: 2)
-    with pytest.raises(GanVkdError, match="--discriminator projected: trains in one process only"):
-        networks_of(recipe, images)

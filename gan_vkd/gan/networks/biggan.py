@@ -115,7 +115,6 @@ class Discriminator(nn.Module):
 
     paper = "Brock et al., ICLR 2019"
     Settings = BigGANSettings
-    shared = True  # whether several processes train it like one
     alone = True  # whether what it says of an image depends on that image alone
     summary = ""  # of what the plan of a run says of it beside its parameters
 

@@ -77,7 +77,6 @@ class ProjectedDiscriminator(nn.Module):
     """
 
     paper = "Sauer et al., NeurIPS 2021"
-    shared = True
     alone = False  # batch norm
     Settings = ProjectedSettings
 
