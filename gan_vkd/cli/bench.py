@@ -9,13 +9,18 @@ import click
 from gan_vkd.cli.plumbing import begin, device_option, preset_option, quiet_option, set_option
 from gan_vkd.config.layers import DEFAULT_PRESET, preset_layer, resolve, set_layer, with_layer
 
-rounds_option = click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=7,
-    show_default=True,
-    help="Measurements of each candidate.",
-)
+
+def rounds_option(default: int) -> Any:
+    """--rounds, whose default depends on how long a measurement takes."""
+    return click.option(
+        "--rounds",
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=True,
+        help="Measurements of each candidate.",
+    )
+
+
 patience_option = click.option(
     "--patience",
     type=click.FloatRange(min=0),
@@ -52,7 +57,7 @@ def bench() -> None:
 @click.option(
     "--batch", type=click.IntRange(min=2), default=256, show_default=True, help="Batch size."
 )
-@rounds_option
+@rounds_option(7)
 @patience_option
 @device_option
 @quiet_option
@@ -78,7 +83,7 @@ def projection(
 @click.option(
     "--size", "sizes", type=Pair(), multiple=True, help="Batch size x dt; may be repeated."
 )
-@rounds_option
+@rounds_option(7)
 @patience_option
 @device_option
 @quiet_option
@@ -104,13 +109,7 @@ def whitening(sizes: tuple, rounds: int, patience: float, device: str, quiet: bo
 @click.option(
     "--batch", type=click.IntRange(min=2), help="Images per step.  [1024 on a GPU, else 16]"
 )
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="Measurements of each candidate.",
-)
+@rounds_option(3)
 @device_option
 @quiet_option
 def overhead(teacher: str, batch: int | None, rounds: int, device: str, quiet: bool) -> None:
@@ -139,13 +138,7 @@ def overhead(teacher: str, batch: int | None, rounds: int, device: str, quiet: b
 @click.option(
     "--dim", type=click.IntRange(min=2), default=2_048, show_default=True, help="Feature dimension."
 )
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Measurements of each candidate.",
-)
+@rounds_option(1)
 @device_option
 @quiet_option
 def metrics(counts: tuple, dim: int, rounds: int, device: str, quiet: bool) -> None:
@@ -182,13 +175,7 @@ def metrics(counts: tuple, dim: int, rounds: int, device: str, quiet: bool) -> N
     multiple=True,
     help="Images per step; may be repeated.  [the recipe's]",
 )
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="Measurements of each candidate.",
-)
+@rounds_option(3)
 @click.option(
     "--profile",
     type=click.Path(path_type=Path),

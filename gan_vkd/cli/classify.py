@@ -1,7 +1,6 @@
 """gan-vkd classify."""
 
 import math
-import os
 import shlex
 import time
 from pathlib import Path
@@ -15,14 +14,16 @@ from gan_vkd.cli.plumbing import (
     config_option,
     data_root_option,
     device_option,
+    newest,
     quiet_option,
+    require_new,
     set_option,
     skip_bad_option,
+    stopped,
     teacher_weights_option,
 )
 from gan_vkd.cli.train import absolute_paths, flag_layer
 from gan_vkd.config.layers import continued, file_layer, resolve, set_layer
-from gan_vkd.errors import GanVkdError
 from gan_vkd.terminal import printable
 
 FIELDS = {
@@ -45,14 +46,18 @@ FIELDS = {
 
 
 @click.command()
-@click.option("--dataset", help="cifar100, cifar10, digits, or a folder, zip or tar of images.")
+@click.option(
+    "--dataset", help="cifar100, cifar10, digits, or a folder, zip, tar or .npz of images."
+)
 @click.option("--subset", type=float, help="Share of the training images, 0 < F <= 1.")
 @click.option("--size", type=int, help="Pixels of a side: a multiple of 16, to 256.  [32]")
 @data_root_option
 @skip_bad_option
 @click.option("--student", help="vgg8, resnet8x4, mobilenetv2, ..., timm:NAME, efficientnet-lite0.")
-@click.option("--teacher", help="file:PATH of an earlier run, or see gan-vkd teacher list.")
-@click.option("--teacher-size", type=int, help="Pixels the teacher is fed.")
+@click.option(
+    "--teacher", help="file:PATH of a trained classifier, or a teacher of gan-vkd teacher list."
+)
+@click.option("--teacher-size", type=int, help="Side of the teacher's input, pixels.")
 @teacher_weights_option
 @click.option("--method", help="none, kd, fitnet, crd, vkd, ...: see gan-vkd methods.  [none]")
 @click.option(
@@ -60,19 +65,25 @@ FIELDS = {
     metavar="TEACHER:STUDENT",
     help="A pair of the benchmark, as resnet32x4:shufflenetv1; --teacher file:PATH is the first.",
 )
-@click.option("--projection", help="P of --method vkd: see the README.")
-@click.option("--normalise", help="Targets of --method vkd: see the README.")
+@click.option("--projection", help="Projection P of --method vkd.")
+@click.option("--normalise", help="Normalisation of the targets of --method vkd.")
 @config_option
 @set_option
 @click.option("--epochs", type=int, help="Passes over the training images.")
-@click.option("--seed", type=int, help="Of everything random.")
-@click.option("--deterministic", is_flag=True, help="The same bits every time, on a GPU too.")
+@click.option("--seed", type=int, help="Random seed.  [0]")
 @click.option(
-    "--run-dir", type=click.Path(path_type=Path), help="Default: numbered, under runs/classify/."
+    "--deterministic", is_flag=True, help="Use deterministic kernels: the same bits on every run."
 )
-@click.option("--resume", is_flag=True, help="Go on with --run-dir, or the newest run.")
-@click.option("--time-limit", type=Duration(), help="Stop and save after, say, 25m.")
-@click.option("--dry-run", is_flag=True, help="Say what would happen and how long it would take.")
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    help="Run directory to create.  [a new numbered folder in runs/classify/]",
+)
+@click.option("--resume", is_flag=True, help="Continue the run in --run-dir, or the newest run.")
+@click.option("--time-limit", type=Duration(), help="Save and stop after this time, such as 25m.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the plan and the time it would take, and stop."
+)
 @device_option
 @quiet_option
 def classify(
@@ -89,13 +100,11 @@ def classify(
 ) -> int:
     """Train a classifier, from labels alone or taught by a frozen one.
 
-    Settings are laid over each other: --config, --set, then the other flags; the defaults are the
-    CRD benchmark's. --method none trains a teacher: RUN/network.safetensors serves as --teacher
-    file:PATH. The run's directory is printed on standard output, everything else on standard error.
+    Later settings override earlier ones: the CRD benchmark's, --config, --set, other flags.
+    --method none trains a teacher: RUN/network.safetensors serves as --teacher file:PATH. The run
+    directory is printed on standard output, all other text on standard error.
     """
     began = time.monotonic()
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise GanVkdError("gan-vkd classify trains in one process: start it without torchrun")
     deadline = math.inf if time_limit is None else began + time_limit
     if pair is not None:
         _take_pair(pair, flags)
@@ -106,20 +115,14 @@ def classify(
 
     from gan_vkd.config.classification import ClassificationRecipe
     from gan_vkd.device import compute_deterministically
-    from gan_vkd.engine.run_dir import newest_run
     from gan_vkd.training.classify import CLASSIFIERS, run_classification
 
     if resume:
-        if run_dir is None:
-            run_dir = newest_run(CLASSIFIERS)
-            reporter.say(f"The newest run: {run_dir}")
+        run_dir = run_dir or newest(quiet, CLASSIFIERS)
         recipe = continued(run_dir, layers, ClassificationRecipe)
     else:
         recipe = resolve(layers, ClassificationRecipe)
-        if run_dir is not None and run_dir.exists():
-            raise GanVkdError(
-                f"--run-dir {run_dir}: exists: go on with --resume, or choose another name"
-            )
+        require_new(run_dir)
     if recipe.training.deterministic:
         compute_deterministically()
     done = run_classification(
@@ -135,12 +138,7 @@ def classify(
         return 0
     click.echo(printable(str(done.run)))
     if done.outcome.reason != "done":
-        why = "Time is up" if done.outcome.reason == "time" else "Interrupted"
-        reporter.say(
-            f"{why}: saved at iteration {done.outcome.iteration:,}. "
-            f"Go on with gan-vkd classify --resume --run-dir {shlex.quote(str(done.run))}"
-        )
-        return 128 + done.outcome.signal if done.outcome.signal else 0
+        return stopped("classify", done.run, done.outcome, reporter)
     for line in _summary(done.result, done.run):
         reporter.say(line)
     return 0

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -138,11 +139,30 @@ def begin(device: str = "auto", quiet: bool = False) -> tuple[Any, Any]:
     return pick_device(device), Reporter(quiet or alike_elsewhere())
 
 
-def newest(quiet: bool) -> Path:
-    """The newest run in runs/; its name is printed."""
-    from gan_vkd.engine.run_dir import newest_run
+def require_new(run_dir: Path | None) -> None:
+    """Refuse a --run-dir that exists."""
+    if run_dir is not None and run_dir.exists():
+        raise GanVkdError(
+            f"--run-dir {run_dir}: already exists: continue it with --resume, or choose another "
+            "name"
+        )
 
-    run = newest_run()
+
+def stopped(command: str, run: Path, outcome: Any, reporter: Any) -> int:
+    """Say how a run that was stopped is continued; the exit code."""
+    why = "Time is up" if outcome.reason == "time" else "Interrupted"
+    reporter.say(
+        f"{why}: saved at iteration {outcome.iteration:,}. "
+        f"Continue with gan-vkd {command} --resume --run-dir {shlex.quote(str(run))}"
+    )
+    return 128 + outcome.signal if outcome.signal else 0
+
+
+def newest(quiet: bool, runs: Path | None = None) -> Path:
+    """The newest run in runs/, or in another folder; its name is printed."""
+    from gan_vkd.engine.run_dir import RUNS, newest_run
+
+    run = newest_run(runs or RUNS)
     if not quiet and not alike_elsewhere():
         click.echo(printable(f"Using the newest run: {run}"), err=True)
     return run

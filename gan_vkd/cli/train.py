@@ -19,8 +19,10 @@ from gan_vkd.cli.plumbing import (
     newest,
     preset_option,
     quiet_option,
+    require_new,
     set_option,
     skip_bad_option,
+    stopped,
     teacher_weights_option,
 )
 from gan_vkd.config.layers import (
@@ -33,7 +35,6 @@ from gan_vkd.config.layers import (
     set_layer,
     with_layer,
 )
-from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import expanded
 from gan_vkd.terminal import printable
 
@@ -167,11 +168,7 @@ def train(
                         preset = "lab"
                         reporter.say("Preset         lab, the default without a GPU")
                 recipe = resolve([(f"--preset {preset}", preset_layer(preset)), *layers])
-                if run_dir is not None and run_dir.exists():
-                    raise GanVkdError(
-                        f"--run-dir {run_dir}: already exists: continue it with --resume, or "
-                        "choose another name"
-                    )
+                require_new(run_dir)
 
         from gan_vkd.device import compute_deterministically
         from gan_vkd.training.run import run_training
@@ -189,20 +186,16 @@ def train(
         )
     if result.outcome is None:
         return 0
-    outcome, run = result.outcome, shlex.quote(str(result.run))
+    outcome = result.outcome
     if not alike_elsewhere():
         click.echo(printable(str(result.run)))
     if outcome.reason == "done":
         reporter.say(
-            f"Done: {outcome.iteration:,} iterations. Draw samples with gan-vkd sample {run}"
+            f"Done: {outcome.iteration:,} iterations. Draw samples with gan-vkd sample "
+            f"{shlex.quote(str(result.run))}"
         )
         return 0
-    why = "Time is up" if outcome.reason == "time" else "Interrupted"
-    reporter.say(
-        f"{why}: saved at iteration {outcome.iteration:,}. "
-        f"Continue with gan-vkd train --resume --run-dir {run}"
-    )
-    return 128 + outcome.signal if outcome.signal else 0
+    return stopped("train", result.run, outcome, reporter)
 
 
 def flag_layer(flags: dict[str, Any], fields: dict[str, tuple[str, str]]) -> dict:

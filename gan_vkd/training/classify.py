@@ -14,8 +14,7 @@ from gan_vkd.classification.task import ClassificationTask
 from gan_vkd.config.classification import ClassificationRecipe
 from gan_vkd.config.layers import dump
 from gan_vkd.data.images import Dataset, placed
-from gan_vkd.data.record import read_record, record_of, require_same, write_record
-from gan_vkd.data.sources import load_dataset
+from gan_vkd.data.record import read_record, record_of, require_same
 from gan_vkd.data.subsets import TrainingData, split_training
 from gan_vkd.device import resolve_precision
 from gan_vkd.engine.health import device_explained, writing_explained
@@ -25,6 +24,7 @@ from gan_vkd.engine.run_dir import RUNS, RunDir, create_run_dir, read_lines
 from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
 from gan_vkd.randomness import seed_for
+from gan_vkd.training.images import dataset_of, refuse_moved, write_down
 from gan_vkd.training.plan import time_needed
 
 CLASSIFIERS = RUNS / "classify"  # where numbered runs are
@@ -74,19 +74,15 @@ def run_classification(
             held.enter_context(RunDir(wanted).lock())
         # 1. Everything that can fail, before anything is written.
         settings = recipe.data
-        dataset = load_dataset(
-            settings.dataset,
-            image_size=settings.image_size,
-            data_root=None if settings.data_root is None else Path(settings.data_root),
-            skip_bad=settings.skip_bad,
-            channels=settings.channels,
-            reporter=reporter,
-        )
+        if resume:
+            refuse_moved(recipe, wanted)
+        dataset = dataset_of(settings, reporter)
         recipe = _settled(recipe, dataset, device)
         seed = recipe.training.seed
         data = split_training(
             dataset, settings.subset, settings.subset_draw, seed, settings.validation
         )
+        skipped = dataset.skipped
         del dataset  # what the split left out is not kept in memory
         began = read_record(wanted) if resume else None
         if began is not None:
@@ -120,7 +116,7 @@ def run_classification(
         # 3. The state: a checkpoint's, or a new one.
         if checkpoint is not None:
             restore(task, checkpoint[1], wanted)
-            reporter.say(f"Going on from iteration {start:,}")
+            reporter.say(f"Continuing from iteration {start:,}")
         else:
             if resume:
                 reporter.say("No checkpoint yet: starting at iteration 0")
@@ -133,7 +129,7 @@ def run_classification(
             held.enter_context(run.lock())
         reporter.say(f"Results go to {run.path}")
         with writing_explained(run):
-            write_record(run.path, record)
+            write_down(run.path, record, skipped, reporter)
             outcome = train(task, run, start=start, deadline=deadline, reporter=reporter)
             result = _sum_up(task, run) if outcome.reason == "done" else None
         return Classified(run.path, outcome, result)

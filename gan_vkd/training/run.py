@@ -12,15 +12,7 @@ from gan_vkd.config.core import Recipe
 from gan_vkd.config.layers import dump
 from gan_vkd.data.images import Dataset, placed
 from gan_vkd.data.record import FILE_NAME as RECORD_NAME
-from gan_vkd.data.record import (
-    Record,
-    in_order_of,
-    read_record,
-    record_of,
-    require_same,
-    write_record,
-)
-from gan_vkd.data.sources import load_dataset
+from gan_vkd.data.record import Record, in_order_of, read_record, record_of, require_same
 from gan_vkd.data.subsets import split_training
 from gan_vkd.device import resolve_precision
 from gan_vkd.distill.teachers import load_teacher
@@ -29,18 +21,14 @@ from gan_vkd.engine.health import device_explained, writing_explained
 from gan_vkd.engine.loop import Outcome, train
 from gan_vkd.engine.resume import newest_checkpoint, restore
 from gan_vkd.engine.run_dir import RunDir, create_run_dir, write_config
-from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.exported import FILE_NAME as GENERATOR_NAME
 from gan_vkd.gan.exported import load_generator
 from gan_vkd.gan.task import GanTask
-from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
-from gan_vkd.terminal import printable
+from gan_vkd.training.images import dataset_of, refuse_moved, write_down
 from gan_vkd.training.initial import read_initial, start_from
 from gan_vkd.training.judge import make_judge
 from gan_vkd.training.plan import plan, time_needed
-
-SKIPPED_NAME = "skipped.txt"
 
 
 @dataclass(frozen=True)
@@ -85,7 +73,7 @@ def run_training(
         with processes.failing_together():
             checkpoint = began = initial = None
             if resume:
-                _refuse_moved(recipe, wanted)
+                refuse_moved(recipe, wanted)
                 checkpoint = newest_checkpoint(RunDir(wanted), recipe.training.iterations, reporter)
                 began = _began_on(wanted, reporter)
             if checkpoint is None and recipe.training.init is not None:
@@ -97,15 +85,7 @@ def run_training(
                 recipe.teacher.image_size,
                 None if weights is None else Path(weights),
             )
-            dataset = processes.in_turns(
-                load_dataset,
-                settings.dataset,
-                image_size=settings.image_size,
-                data_root=None if settings.data_root is None else Path(settings.data_root),
-                skip_bad=settings.skip_bad,
-                channels=settings.channels,
-                reporter=reporter,
-            )
+            dataset = processes.in_turns(dataset_of, settings, reporter)
             if began is not None:
                 dataset = in_order_of(dataset, began.class_names)
             recipe = _settled(recipe, dataset, device)
@@ -177,23 +157,7 @@ def _write_down(
     """What is known of a run before it trains."""
     if resume:
         write_config(run, dump(recipe))  # the iterations may be others
-    write_record(run, record)
-    if skipped:
-        _list_skipped(run, skipped, reporter)
-
-
-def _refuse_moved(recipe: Recipe, run: Path) -> None:
-    """A run finds its data and weights by absolute paths, which may have moved meanwhile."""
-    for field, place in (
-        ("data.dataset", recipe.data.dataset),
-        ("teacher.weights", recipe.teacher.weights),
-        ("teacher.spec", recipe.teacher.spec.removeprefix("file:")),
-    ):
-        if place is not None and Path(place).is_absolute() and not Path(place).exists():
-            raise GanVkdError(
-                f"--resume: {place} is missing: put it back, or write its new place into "
-                f"{run}/config.yaml ({field})"
-            )
+    write_down(run, record, skipped, reporter)
 
 
 def _began_on(run: Path, reporter: Reporter) -> Record | None:
@@ -208,12 +172,6 @@ def _began_on(run: Path, reporter: Reporter) -> Record | None:
         return None
     generator = load_generator(run)
     return Record(generator.class_names, tuple(generator.class_counts.tolist()), None)
-
-
-def _list_skipped(run: Path, skipped: tuple[str, ...], reporter: Reporter) -> None:
-    with replacing(run / SKIPPED_NAME) as temporary:
-        temporary.write_text("".join(f"{printable(line)}\n" for line in skipped), encoding="utf-8")
-    reporter.say(f"{len(skipped):,} skipped files are listed in {SKIPPED_NAME}")
 
 
 def _settled(recipe: Recipe, dataset: Dataset, device: torch.device) -> Recipe:

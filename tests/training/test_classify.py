@@ -185,3 +185,18 @@ def test_a_transformer_and_a_convolutional_network_teach_each_other(
     frame = final_state(cnn)["method.loss.projection.frame"]
     assert frame.shape == (256, 192)  # transposed for 256 → 192
     assert torch.allclose(frame.T @ frame, torch.eye(192), atol=1e-5)
+
+
+def test_skipped_files_are_listed_and_data_that_moved_is_named(gan_vkd, refused, folder, tmp_path):
+    (folder / "train" / "a" / "broken.png").write_bytes(b"no picture")
+    run = tmp_path / "run"
+    flags = ("--dataset", folder, *BASE, "--skip-bad", "--epochs", 1, "--run-dir", run)
+    result = gan_vkd("classify", *flags)
+    assert result.exit_code == 0, result.output
+    (line,) = (run / "skipped.txt").read_text().splitlines()
+    assert "broken.png" in line
+    assert f"--run-dir {run}: already exists" in refused("classify", *flags)
+    folder.rename(tmp_path / "elsewhere")
+    line = refused("classify", "--resume", "--run-dir", run)
+    assert f"{folder} is missing" in line
+    assert f"{run}/config.yaml (data.dataset)" in line

@@ -6,15 +6,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from gan_vkd.distill.methods.method import (
-    Method,
-    MethodSettings,
-    Seen,
-    Weight,
-    of_one_side,
-    paired_from_the_end,
-    stage_maps,
-)
+from gan_vkd.distill.methods.method import Method, MethodSettings, Seen, Weight, over_stages
 
 
 class AttentionSettings(MethodSettings):
@@ -33,8 +25,7 @@ class Attention(Method):
 
     def forward(self, seen: Seen) -> torch.Tensor:
         """Of all stages' maps."""
-        pairs = paired_from_the_end(stage_maps(seen.student), stage_maps(seen.teacher))
-        return sum(attention_distance(*of_one_side(*pair)) for pair in pairs)
+        return over_stages(seen, attention_distance)
 
 
 def attention_distance(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:

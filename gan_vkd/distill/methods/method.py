@@ -132,6 +132,14 @@ def of_one_side(ours: torch.Tensor, theirs: torch.Tensor) -> tuple[torch.Tensor,
     return averaged(ours, side), averaged(theirs, side)
 
 
+def over_stages(
+    seen: Seen, distance: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """The sum over stages, from the last one on, of `distance` between two maps of one side."""
+    pairs = paired_from_the_end(stage_maps(seen.student), stage_maps(seen.teacher))
+    return sum(distance(*of_one_side(*pair)) for pair in pairs)
+
+
 def averaged(maps: torch.Tensor, side: int) -> torch.Tensor:
     """[B, C, H, H] → [B, C, side, side], side ≤ H, by means of equal squares where it divides H."""
     own = maps.shape[-1]

@@ -6,15 +6,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from gan_vkd.distill.methods.method import (
-    Method,
-    MethodSettings,
-    Seen,
-    Weight,
-    of_one_side,
-    paired_from_the_end,
-    stage_maps,
-)
+from gan_vkd.distill.methods.method import Method, MethodSettings, Seen, Weight, over_stages
 
 
 class NstSettings(MethodSettings):
@@ -36,8 +28,7 @@ class Nst(Method):
 
     def forward(self, seen: Seen) -> torch.Tensor:
         """Of all stages' maps."""
-        pairs = paired_from_the_end(stage_maps(seen.student), stage_maps(seen.teacher))
-        return sum(discrepancy(*of_one_side(*pair)) for pair in pairs)
+        return over_stages(seen, discrepancy)
 
 
 def discrepancy(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
