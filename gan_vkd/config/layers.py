@@ -221,6 +221,8 @@ def _explain(problem: dict, kind: type[R]) -> str:
 
 def _known_fields(kind: type[R]) -> list[str]:
     groups = kind.fields_of_groups()
+    if "terms" in groups:
+        groups |= {f"terms.{name}": TERMS[name].Settings.model_fields for name in TERMS}
     return [*groups, *(f"{g}.{f}" for g, fields in groups.items() for f in fields)]
 
 

@@ -103,8 +103,9 @@ def build_classifier(shape: Shape) -> Classifier:
         )
     elif shape.name not in NETWORKS:
         close = difflib.get_close_matches(shape.name, NETWORKS, n=1)
-        known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(NETWORKS)}"
-        raise GanVkdError(f"no network is called {shape.name!r}; {known}, or timm:NAME")
+        known = f"known: {', '.join(NETWORKS)}, timm:NAME"
+        hint = f"did you mean {close[0]!r}?" if close else known
+        raise GanVkdError(f"unknown network {shape.name!r}; {hint}")
     elif shape.patch_size is not None or shape.drop_path:
         raise GanVkdError(f"{shape.name} has neither patches nor drop path: leave both out")
     else:

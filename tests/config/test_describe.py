@@ -112,7 +112,10 @@ def test_a_wrong_with_is_named(text, words):
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [
-        ("terms.lecam.weigth=1", ["terms.lecam.weigth: no such field"]),
+        (
+            "terms.lecam.weigth=1",
+            ["terms.lecam.weigth: no such field; did you mean terms.lecam.weight?"],
+        ),
         ("terms.lecam.weight=-1", ["terms.lecam.weight", "greater than or equal to 0"]),
         ("terms.lecan={}", ["terms", "unknown term 'lecan'"]),
         ("gan.loss=hing", ["gan.loss", "did you mean hinge?"]),

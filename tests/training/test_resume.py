@@ -1,11 +1,12 @@
 """A stopped run that goes on ends with the same bits as one that was never stopped."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -103,22 +104,30 @@ def test_kd_dlgan_and_vision_aided_heads_resume_with_the_same_bits(gan_vkd, tmp_
     assert state["d.terms.kd-dlgan.texts"].any()
 
 
+@contextmanager
+def started(*command: object) -> Iterator[subprocess.Popen]:
+    """A process that hears SIGINT even if the tests run in the background; killed in the end."""
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_the_run_goes_on_with_the_same_bits(gan_vkd, tmp_path, number):
     run = tmp_path / "cut"
     flags = [*BASE, "--teacher", "none", "--subset", "0.2", "--set", "training.log_every=1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gan_vkd", *flags, "--iterations", "100000", "--run-dir", str(run)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ,
-    )
     log = run / "log.jsonl"
-    while not (log.exists() and log.read_text().count("\n") >= 3):
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(number)
-    assert process.wait(timeout=60) == 128 + number
+    with started("-m", "gan_vkd", *flags, "--iterations", 100_000, "--run-dir", run) as process:
+        while not (log.exists() and log.read_text().count("\n") >= 3):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 128 + number
     done = json.loads(log.read_text().splitlines()[-1])["iteration"]
 
     total = done + 3
@@ -210,16 +219,15 @@ def test_a_second_process_on_the_run_is_refused(refused, digits_run):
 def test_a_second_signal_ends_it_at_once(tmp_path, number):
     run = tmp_path / "run"
     flags = [*BASE, "--teacher", "none", "--set", "training.log_every=1", "--iterations", "100000"]
-    command = [sys.executable, str(FAULTS), "slow-save", *flags, "--run-dir", str(run)]
-    process = subprocess.Popen(command)
-    while not ((run / "log.jsonl").exists() and (run / "log.jsonl").read_text()):
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(number)
-    with pytest.raises(subprocess.TimeoutExpired):  # it is saving
-        process.wait(timeout=2)
-    process.send_signal(number)
-    assert process.wait(timeout=20) == -number
+    with started(FAULTS, "slow-save", *flags, "--run-dir", run) as process:
+        while not ((run / "log.jsonl").exists() and (run / "log.jsonl").read_text()):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(number)
+        with pytest.raises(subprocess.TimeoutExpired):  # it is saving
+            process.wait(timeout=2)
+        process.send_signal(number)
+        assert process.wait(timeout=20) == -number
 
 
 def test_more_iterations_behind_it_than_asked_for(refused, digits_run):
