@@ -1,12 +1,15 @@
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
 
@@ -22,53 +25,82 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 
+@pytest.fixture(scope="session")
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Makes a file or folder that all processes of the tests share: once("name", make) → path."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        path = root / "shared" / name
+        path.parent.mkdir(exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                partial = path.parent / "partial" / name
+                partial.parent.mkdir(exist_ok=True)
+                make(partial)
+                partial.rename(path)
+        return path
+
+    return made
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory):
+def _own_cache(tmp_path_factory, once):
     """Nothing of the user's is read or written."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(once("cache", Path.mkdir)))
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
         torch.set_flush_denormal(True)
         yield
 
 
 @pytest.fixture(scope="session")
-def shared_data(tmp_path_factory):
+def shared_data(once):
     """Unpacks a real data set; the test is skipped where they are missing."""
-    destination = tmp_path_factory.mktemp("shared")
 
     def unpack(name: str) -> Path:
         script = SHARED / "unpack.py"
         if not script.is_file():
             pytest.skip(f"needs the real images of {name}, which are not beside the project")
-        if not (destination / name).is_dir():
-            subprocess.run([sys.executable, script, destination, name], check=True)
-        return destination / name
+
+        def run(folder: Path) -> None:
+            subprocess.run([sys.executable, script, folder.parent, name], check=True)
+
+        return once(name, run)
 
     return unpack
 
 
 @pytest.fixture(scope="session")
-def photographs(shared_data, tmp_path_factory) -> Path:
+def photographs(shared_data, once) -> Path:
     """Real photographs: 20 classes of CIFAR-100, 30 training and 20 test images of each."""
-    root = tmp_path_factory.mktemp("photographs")
-    for split, count in (("train", 30), ("test", 20)):
-        for folder in sorted((shared_data("cifar100") / split).iterdir())[:20]:
-            (root / split / folder.name).mkdir(parents=True)
-            for image in sorted(folder.iterdir())[:count]:
-                shutil.copy(image, root / split / folder.name)
-    return root
+    source = shared_data("cifar100")
+
+    def copy(root: Path) -> None:
+        for split, count in (("train", 30), ("test", 20)):
+            for folder in sorted((source / split).iterdir())[:20]:
+                (root / split / folder.name).mkdir(parents=True)
+                for image in sorted(folder.iterdir())[:count]:
+                    shutil.copy(image, root / split / folder.name)
+
+    return once("photographs", copy)
 
 
 @pytest.fixture(scope="session")
-def photograph_features(shared_data) -> torch.Tensor:
+def photograph_features(shared_data, once) -> torch.Tensor:
     """The bundled teacher's features [2960, 1280] of photographs of 100 classes."""
-    files = sorted((shared_data("cifar100") / "test").glob("*/*.png"))
-    order = torch.randperm(len(files), generator=torch.Generator().manual_seed(0))
-    pixels = [np.asarray(Image.open(files[i]).convert("RGB")) for i in order[:2960]]
-    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
-    teacher = load_teacher("efficientnet-lite0", 64)
-    return torch.cat([teacher(to_float(part)) for part in images.split(80)])
+    folder = shared_data("cifar100") / "test"
+
+    def extract(path: Path) -> None:
+        files = sorted(folder.glob("*/*.png"))
+        order = torch.randperm(len(files), generator=torch.Generator().manual_seed(0))
+        pixels = [np.asarray(Image.open(files[i]).convert("RGB")) for i in order[:2960]]
+        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+        teacher = load_teacher("efficientnet-lite0", 64)
+        torch.save(torch.cat([teacher(to_float(part)) for part in images.split(80)]), path)
+
+    return torch.load(once("photograph_features.pt", extract))
 
 
 @pytest.fixture
@@ -114,11 +146,13 @@ def make_folder(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def digits_run(tmp_path_factory) -> Path:
-    """A short real run on digits with the real teacher, started by the command."""
-    run = tmp_path_factory.mktemp("runs") / "digits"
-    arguments = ["train", "--preset", "tiny", "--iterations", "12", "--run-dir", str(run)]
-    arguments += ["--set", "training.log_every=4", "--set", "training.sample_every=10", "--quiet"]
-    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return run
+def digits_run(once, tmp_path_factory) -> Path:
+    """A short real run on digits with the real teacher, started by the command; a copy."""
+
+    def train(run: Path) -> None:
+        flags = ["train", "--preset", "tiny", "--iterations", "12", "--run-dir", str(run)]
+        flags += ["--set", "training.log_every=4", "--set", "training.sample_every=10", "--quiet"]
+        result = CliRunner().invoke(cli, flags, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+
+    return shutil.copytree(once("digits", train), tmp_path_factory.mktemp("runs") / "digits")

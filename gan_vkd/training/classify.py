@@ -107,7 +107,7 @@ def run_classification(
         start = 0 if checkpoint is None else checkpoint[0]
         for line in plan(task, start, wanted):
             reporter.say(line)
-        if start < task.schedule.iterations:
+        if start < task.schedule.iterations and not reporter.quiet:
             lab = "--config configs/classify/lab.yaml"
             reporter.say(time_needed(make_task(), start, faster=lab))
         if dry_run:

@@ -117,7 +117,8 @@ def run_training(
             reporter.say(line)
         if started is not None:
             reporter.say(started)
-        reporter.say(time_needed(GanTask(recipe, data, view, device), start))
+        if not processes.told(reporter.quiet):  # it takes the time of some iterations
+            reporter.say(time_needed(GanTask(recipe, data, view, device), start))
         if dry_run:
             return Result(None, None)
 

@@ -51,7 +51,7 @@ def test_orthonormal_right_after_every_step(student, teacher, make):
         assert error(projection) <= 1e-5
 
 
-@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("autocast", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_orthonormal_after_ten_thousand_adam_steps(autocast):
     torch.manual_seed(0)
     projection = OrthogonalProjection(8, 24)
@@ -69,7 +69,7 @@ def test_orthonormal_after_ten_thousand_adam_steps(autocast):
 @pytest.mark.parametrize("cls", ORTHOGONAL)
 @pytest.mark.parametrize(("student", "teacher"), [(6, 15), (15, 6), (8, 8)])
 def test_reaches_a_random_frame(cls, student, teacher):
-    for seed in range(3):
+    for seed in range(2):
         torch.manual_seed(seed)
         projection = cls(student, teacher)
         target = OrthogonalProjection(student, teacher).matrix().detach()
@@ -145,7 +145,7 @@ def test_trained_by_either_form_the_loss_ends_the_same():
         z = h @ truth.T + 0.3 * torch.randn(256, 30)
         projection = cls(12, 30)
         optimiser = torch.optim.Adam(projection.parameters(), 0.02)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 1_000)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 1_500)
         for _ in range(1_000):
             optimiser.zero_grad()
             loss = (projection(h) - z).square().mean()

@@ -9,11 +9,12 @@ import torchvision.transforms.functional as vision
 from gan_vkd.data.images import ImageSet
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.evaluation import compute_prdc, frechet_distance
-from gan_vkd.evaluation.features import bundled_names, extract, load_extractor
+from gan_vkd.evaluation.features import BUNDLED, bundled_names, extract, load_extractor
 from gan_vkd.evaluation.frechet import moments
 from gan_vkd.progress import QUIET
 
 COUNT = 500
+OTHERS = [pytest.param(n, marks=pytest.mark.slow) for n in bundled_names() if n != BUNDLED]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def tint(images: ImageSet, step: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("damage", [blur, noise, missing_classes, cutout, tint])
-@pytest.mark.parametrize("evaluator", bundled_names())
+@pytest.mark.parametrize("evaluator", [BUNDLED, *OTHERS])
 def test_frechet_distance_and_recall_get_worse_step_by_step(halves, evaluator, damage):
     reference, clean = halves
     extractor = load_extractor(evaluator, None, torch.device("cpu"))

@@ -50,14 +50,15 @@ def test_json_to_standard_output_and_nothing_else_there(gan_vkd, digits_run):
     assert f"FID[{BUNDLED}]" in loud.stderr
 
 
-def test_several_extractors_in_one_table(gan_vkd, digits_run):
+def test_several_extractors_in_one_table(gan_vkd, digits_run, make_folder):
     names = ["bundled-2b", "bundled-1"]
+    few = ["--num", 60, "--reference", make_folder({"a": 60}), "--json", "-"]
     flags = [part for name in names for part in ("--extractor", name)]
-    result = gan_vkd("eval", digits_run, "--num", 60, "--json", "-", *flags)
+    result = gan_vkd("eval", digits_run, *few, *flags)
     assert [each["extractor"] for each in json.loads(result.stdout)] == names
     for name in names:
         assert f"FID[{name}]" in result.stderr
-        alone = gan_vkd("eval", digits_run, "--num", 60, "--json", "-", "--extractor", name)
+        alone = gan_vkd("eval", digits_run, *few, "--extractor", name)
         assert json.loads(alone.stdout) in json.loads(result.stdout)
     weights = gan_vkd("eval", digits_run, *flags, "--extractor-weights", "x.pth")
     assert weights.exit_code == 2
@@ -74,11 +75,14 @@ def test_memorisation_is_written_and_shown(gan_vkd, digits_run):
         assert row in result.stderr
 
 
-def test_the_same_figures_with_the_cache_removed(gan_vkd, digits_run, monkeypatch, tmp_path):
+def test_the_same_figures_with_the_cache_removed(gan_vkd, make_folder, monkeypatch, tmp_path):
+    judged = make_folder({"a": 60})
+    reference = make_folder({"train/a": 90, "test/a": 60}, name="reference")
     figures = []
     for name in ("one", "other"):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
-        result = gan_vkd("eval", digits_run, "--num", 100, "--json", "-", "--quiet")
+        flags = ["--reference", reference, "--json", "-", "--quiet"]
+        result = gan_vkd("eval", judged, *flags)
         figures.append(json.loads(result.stdout))
     assert figures[0] == figures[1]
 
@@ -118,9 +122,9 @@ def test_subset_as_reference(gan_vkd, digits_run):
     assert written["held_out"]["metrics"]["fid"]["value"] < written["metrics"]["fid"]["value"]
 
 
-def test_a_teacher_as_the_extractor(gan_vkd, digits_run):
+def test_a_teacher_as_the_extractor(gan_vkd, digits_run, make_folder):
     """Any teacher's features; the run's own with a warning."""
-    flags = ["--num", 60, "--reference", "subset", "--json", "-"]
+    flags = ["--num", 60, "--reference", make_folder({"a": 60}), "--json", "-"]
     result = gan_vkd("eval", digits_run, "--extractor", "efficientnet-lite0", *flags)
     assert result.exit_code == 0, result.output
     assert "is the teacher that this run learned from" in " ".join(result.stderr.split())

@@ -130,7 +130,7 @@ def mirrored_copy(file: Path, to: Path) -> Path:
     return to
 
 
-@pytest.mark.parametrize("mirrored", [0, 3])
+@pytest.mark.parametrize("mirrored", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_training_images_among_the_samples(judge, clean, photographs, tmp_path, mirrored):
     """Five of each class, of which the first `mirrored` are mirror images."""
     for files, training in zip(clean, photographs["train"], strict=True):
@@ -153,7 +153,7 @@ def test_training_images_among_the_samples(judge, clean, photographs, tmp_path, 
     assert not any("too alike" in s for s in said)
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("mirrored", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_training_images_a_little_changed(judge, clean, photographs, tmp_path, mirrored):
     """No pixel is the same, but they are copies."""
     draws = np.random.default_rng(0)
