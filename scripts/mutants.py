@@ -30,6 +30,7 @@ CONSISTENCY = ["tests/gan/terms/test_consistency.py"]
 STEP_TERMS = (STEPS[0], [*CONSISTENCY, "tests/gan/terms/test_gradient_penalties.py"])
 CR = ("gan_vkd/gan/terms/cr.py", CONSISTENCY)
 BCR = ("gan_vkd/gan/terms/bcr.py", CONSISTENCY)
+MODE_SEEKING = ("gan_vkd/gan/terms/mode_seeking.py", CONSISTENCY)
 ZCR = ("gan_vkd/gan/terms/zcr.py", CONSISTENCY)
 SAN = ("gan_vkd/gan/networks/biggan.py", ["tests/gan/terms/test_san.py"])
 RELATIVISTIC = ("gan_vkd/gan/losses/relativistic.py", ["tests/gan/losses"])
@@ -133,6 +134,9 @@ MUTANTS = [
     Mutant("bCR's views swapped", BCR, "second_real, second_fake = ", "second_fake, second_real = "),
     Mutant("bCR weighs both parts alike", BCR, "self.settings.weight_fake * fake", "self.settings.weight * fake"),
     Mutant("zCR's view is not augmented", ZCR, "View(scene.augment(images, draws.fake), draws.labels)", "View(images, draws.labels)"),
+    Mutant("mode seeking draws G's images together", MODE_SEEKING, "self.settings.weight / (ratio + SMALLEST)", "self.settings.weight * (ratio + SMALLEST)"),
+    Mutant("mode seeking's other images have other classes", MODE_SEEKING, "made.generate(other, made.draws.labels)", "made.generate(other, made.draws.labels.flip(0))"),
+    Mutant("mode seeking forgets the latents' distance", MODE_SEEKING, "ratio = apart / by", "ratio = apart"),
     Mutant("zCR draws G's images together", ZCR, "-self.settings.weight_generator * value", "self.settings.weight_generator * value"),
     Mutant("terms are left out of G's loss", STEP_TERMS, "= contribution\n                loss, scalars = loss + added,", "= contribution\n                loss, scalars = loss,"),
     Mutant("views count in the gradients", STEP_TERMS, "real_look.logits.sum() + fake_look.logits.sum(), by", "logits.sum(), by"),

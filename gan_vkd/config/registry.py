@@ -89,6 +89,7 @@ TERMS = Registry(
         "cr": "gan_vkd.gan.terms.cr:CRTerm",
         "diggan": "gan_vkd.gan.terms.diggan:DigGANTerm",
         "lecam": "gan_vkd.gan.terms.lecam:LeCamTerm",
+        "mode-seeking": "gan_vkd.gan.terms.mode_seeking:ModeSeekingTerm",
         "r1": "gan_vkd.gan.terms.r1:R1Term",
         "r2": "gan_vkd.gan.terms.r2:R2Term",
         "san": "gan_vkd.gan.terms.san:SANTerm",

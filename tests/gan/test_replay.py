@@ -35,7 +35,7 @@ CASES = {
     ),
     "cr": ("terms.cr={}", "data.augment=none"),
     "bcr": ("terms.bcr={}",),
-    "zcr": ("terms.zcr={}",),
+    "zcr, mode-seeking": ("terms.zcr={}", "terms.mode-seeking={}"),
     "ada, apa": ("data.augment=ada", "terms.apa={}"),
     "san, augself": ("terms.san={}", "terms.augself={}"),
     "r3gan": ("gan.loss=relativistic", "terms.r1={}", "terms.r2={}"),

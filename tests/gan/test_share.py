@@ -36,8 +36,9 @@ OTHERS = {
     "svd": ("distill.projection=svd", "distill.normalise=none"),
 }
 FIELD = {
-    "cr, bcr, zcr, san, augself": (
+    "cr, bcr, zcr, mode-seeking, san, augself": (
         *("terms.cr={}", "terms.bcr={}", "terms.zcr={}", "terms.san={}", "terms.augself={}"),
+        "terms.mode-seeking={weight: 0.1}",
     ),
     "kd-dlgan, vision-aided": (
         *("distill.method=kd-dlgan", "distill.form=paper"),

@@ -1,4 +1,4 @@
-"""CR, bCR and zCR against their formulas in float64."""
+"""CR, bCR, zCR and mode seeking against their formulas in float64."""
 
 import pytest
 import torch
@@ -91,6 +91,22 @@ def test_zcr_holds_d_still_and_moves_g():
     expected = -logits.mean() - 0.5 * moved_by
     assert torch.allclose(loss, expected)
     assert torch.allclose(scalars["zcr_images"], moved_by)
+    assert same(gradients(loss, play.g), gradients(expected, play.g))
+
+
+def test_mode_seeking_pulls_images_of_one_class_apart():
+    play = SmallGame({"mode-seeking": {"weight": 0.7}}, policies=["translation"])
+    d = play.of_d
+    assert "mode_seeking" not in discriminator_loss(play.game, play.real, d, 0, 0)[1]
+    g = play.of_g
+    loss, scalars = generator_loss(play.game, g)
+    other = g.own["mode-seeking"]["latents"]
+    fake, far = (play.g(z, g.labels) for z in (g.latents, other))
+    ratio = (fake - far).abs().mean() / (g.latents - other).abs().mean()
+    logits = play.d(moved(fake, g.fake["translation"]), g.labels)[0]
+    expected = -logits.mean() + 0.7 / (ratio + 1e-5)
+    assert torch.allclose(loss, expected)
+    assert torch.allclose(scalars["mode_seeking"], ratio)
     assert same(gradients(loss, play.g), gradients(expected, play.g))
 
 
