@@ -107,7 +107,9 @@ def run_classification(
         start = 0 if checkpoint is None else checkpoint[0]
         for line in plan(task, start, wanted):
             reporter.say(line)
-        if start < task.schedule.iterations and not reporter.quiet:
+        if start < task.schedule.iterations and reporter.quiet:
+            make_task().iterate(0)  # what the memory can't hold is found before anything is written
+        elif start < task.schedule.iterations:
             lab = "--config configs/classify/lab.yaml"
             reporter.say(time_needed(make_task(), start, faster=lab))
         if dry_run:

@@ -117,8 +117,12 @@ def run_training(
             reporter.say(line)
         if started is not None:
             reporter.say(started)
-        if not processes.told(reporter.quiet):  # it takes the time of some iterations
-            reporter.say(time_needed(GanTask(recipe, data, view, device), start))
+        copies = GanTask(recipe, data, view, device)
+        if processes.told(reporter.quiet):
+            copies.iterate(0)  # what the memory can't hold is found before anything is written
+        else:
+            reporter.say(time_needed(copies, start))
+        del copies
         if dry_run:
             return Result(None, None)
 

@@ -238,6 +238,15 @@ def test_products_alone_whiten_as_eigenvectors_do(batch, dim, ridge, monkeypatch
     assert not torch.equal(found, expected)
 
 
+def test_scaled_newton_schulz_is_the_recursion_of_each_eigenvalue():
+    values = torch.tensor([0.05, 0.25, 0.7], dtype=torch.float64)
+    y, root = values.clone(), torch.ones_like(values)
+    for scale in (1.4, 1.2):
+        correction = scale * (3 - scale**2 * root * y) / 2
+        y, root = y * correction, correction * root
+    assert torch.allclose(newton_schulz(values.diag(), (1.4, 1.2)), root.diag())
+
+
 def test_scaled_newton_schulz_reaches_weak_eigenvalues_in_few_steps():
     basis = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64))[0]
     values = torch.tensor([1e-8, 1e-6, 1e-3, 0.1, 0.3, 0.6], dtype=torch.float64)

@@ -63,6 +63,13 @@ def test_a_gradient_that_is_not_finite_is_named_though_the_loss_is(task, tmp_pat
     assert RunDir(tmp_path).checkpoints.iterations() == [6]
 
 
+def test_a_gradient_is_looked_at_before_a_checkpoint_too(task, tmp_path):
+    """Though no log line is due."""
+    task.discriminator.linear.bias.register_hook(lambda gradient: gradient * math.inf)
+    task.schedule = replace(task.schedule, log_every=100, checkpoint_every=1)
+    assert "d_gradient is" in stopped(task, tmp_path)
+
+
 def test_a_state_that_is_not_finite_never_becomes_a_checkpoint(task, tmp_path):
     """Though no log line is due: the time is up at once."""
     with torch.no_grad():

@@ -84,6 +84,9 @@ def test_whole_shifts_show_reflections_at_the_edge():
     x = smooth()
     wide = torch.nn.functional.pad(x, (2, 2, 2, 2), mode="reflect")
     assert torch.allclose(Ada().apply(x, numbers), wide[..., 3:19, 0:16], atol=0.06)
+    near = numbers.clone()
+    near[0, NAMES.index("right")] = 0.9  # 1.6 of a pixel
+    assert torch.equal(Ada().apply(x, near), Ada().apply(x, numbers))
 
 
 @pytest.mark.parametrize(
@@ -153,6 +156,18 @@ def test_each_happens_as_often_as_p_says():
     assert numbers[:, :21].min() >= 0
     assert numbers[:, :21].max() <= 1
     assert numbers[:, 21:].std(dim=0).sub(1).abs().max() < 0.03
+
+
+def test_either_turn_happens_as_often_as_p_says():
+    ada, numbers = Ada(), draws().repeat(4_000, 1)
+    for gate in ("turn?", "second turn?", "turn", "second turn"):
+        column = torch.rand(4_000, generator=generator("ada", gate))
+        numbers[:, NAMES.index(gate)] = column
+    ada.controller = type("Fixed", (), {"p": torch.tensor(0.3)})()
+    x = smooth(4).float().expand(4_000, 3, 4, 4)
+    still = ada.apply(x[:1], draws().float())
+    turned = (ada.apply(x, numbers) - still).abs().amax(dim=(1, 2, 3)) > 1e-4
+    assert turned.float().mean().item() == pytest.approx(0.3, abs=0.03)
 
 
 def test_a_second_derivative_goes_through_the_warp():
