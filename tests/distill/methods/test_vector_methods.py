@@ -166,6 +166,19 @@ def test_vkd_over_positions_averages_tokens_and_maps(make, seen):
         assert method(mixed).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_draws_are_murmurhash3_s_finalizer_in_whole_numbers():
+    def mixed(bits: int) -> int:
+        for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+            bits = (bits ^ bits >> 33) * factor % 2**64
+        return bits ^ bits >> 33
+
+    expected = [
+        (mixed((12_345 + n * 0x9E3779B97F4A7C15) % 2**64) >> 33) * 1_000 >> 31 for n in range(50)
+    ]
+    found = uniform_integers(torch.tensor([12_345]), (50,), torch.tensor(1_000))
+    assert found.tolist() == expected
+
+
 def test_draws_are_uniform_and_a_function_of_the_key():
     below = torch.tensor([[7], [100_000]])
     first = uniform_integers(torch.tensor([1]), (2, 70_000), below)
