@@ -87,6 +87,11 @@ def test_every_method_trains_what_it_brings(method, recipe, noise, teacher):
     ]
     assert not still
     assert ("kl_divergence" in line) == method.endswith("+kd")
+    settings = task.recipe.distill
+    ramp = task._drawn(0)["ramp"].item()
+    expected = settings.ce_weight * line["cross_entropy"] + settings.weight * ramp * line["method"]
+    expected += settings.kd_weight * line.get("kl_divergence", 0)
+    assert line["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_ramp_reaches_the_weight_after_the_warm_up(recipe, noise, teacher):
