@@ -88,6 +88,20 @@ def photographs(shared_data, once) -> Path:
 
 
 @pytest.fixture(scope="session")
+def few_of_cifar100(shared_data, once) -> Path:
+    """CIFAR-100 as a data set of that name: all 100 classes, of each the first 10 of each split."""
+    source = shared_data("cifar100")
+
+    def copy(root: Path) -> None:
+        for folder in (*source.glob("train/*"), *source.glob("test/*")):
+            (root / "cifar100" / folder.relative_to(source)).mkdir(parents=True)
+            for image in sorted(folder.iterdir())[:10]:
+                shutil.copy(image, root / "cifar100" / image.relative_to(source))
+
+    return once("few", copy) / "cifar100"
+
+
+@pytest.fixture(scope="session")
 def photograph_features(shared_data, once) -> torch.Tensor:
     """The bundled teacher's features [2960, 1280] of photographs of 100 classes."""
     folder = shared_data("cifar100") / "test"

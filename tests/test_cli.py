@@ -181,7 +181,10 @@ def test_a_folder_of_photographs_needs_no_flag(gan_vkd, tmp_path, monkeypatch):
         (["--time-limit", "soon"], "25m"),
         (["--device", "cuda:77"], "--device cuda:77"),
         (["--iterations", "many"], "--iterations"),
-        (["--set", "distill.rank=2000", "--normalise", "whiten-dataset"], "distill.rank"),
+        (
+            ["--set", "distill.rank=2000", "--normalise", "whiten-dataset", "--subset", "0.1"],
+            "distill.rank",
+        ),
     ],
 )
 def test_bad_flags_are_one_line_and_leave_nothing(refused, tmp_path, monkeypatch, flags, words):
@@ -221,15 +224,15 @@ def test_two_images_are_enough(gan_vkd, make_folder, tmp_path):
     assert result.exit_code == 0, result.output
 
 
-def test_data_describe(gan_vkd, make_folder, shared_data):
+def test_data_describe(gan_vkd, make_folder, few_of_cifar100):
     result = gan_vkd(
         "data", "describe", make_folder({"train/cat": 3, "train/dog": 1, "test/cat": 2})
     )
     for words in ("2 classes", "4 images, 1 to 3 a class", "2 images", "3  cat", "1  dog"):
         assert words in result.stdout
-    root = shared_data("cifar100").parent
+    root = few_of_cifar100.parent
     result = gan_vkd("data", "describe", "cifar100", "--data-root", root, "--quiet")
-    assert "50,000 images, 500 to 500 a class" in result.stdout
+    assert "1,000 images, 10 to 10 a class" in result.stdout
 
 
 def test_teacher_list_and_describe(gan_vkd, refused):
@@ -250,10 +253,13 @@ def test_teacher_fit_refuses_to_overwrite(refused, tmp_path):
     assert ".safetensors" in refused("teacher", "fit", "--dataset", "digits", "--out", "t.pt")
 
 
-def test_cifar100_with_preset_lab(gan_vkd, shared_data, tmp_path, monkeypatch):
-    """The user's three commands on CIFAR-100 itself, cut short."""
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_cifar100_with_preset_lab(
+    gan_vkd, shared_data, few_of_cifar100, tmp_path, monkeypatch, whole
+):
+    """The user's three commands on CIFAR-100, cut short."""
     monkeypatch.chdir(tmp_path)
-    data = ["--data-root", shared_data("cifar100").parent]
+    data = ["--data-root", (shared_data("cifar100") if whole else few_of_cifar100).parent]
     train = ["train", "--dataset", "cifar100", "--subset", "0.1", *data, "--preset", "lab"]
     result = gan_vkd(*train, "--iterations", "3", "--quiet")
     assert result.exit_code == 0, result.output

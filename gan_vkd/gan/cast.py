@@ -37,6 +37,7 @@ def terms_of(
     augmentation: Augmentation,
     teacher_dim: int,
     class_names: tuple[str, ...],
+    num_images: int,
 ) -> dict[str, Term]:
     """The distillation where there is a teacher, the augmentation's term, and the recipe's own.
 
@@ -46,6 +47,7 @@ def terms_of(
         augmentation: of what D is shown, which they may alter too.
         teacher_dim: dimension of the teacher's features; 0 without one.
         class_names: of the training images.
+        num_images: number of training images.
 
     Raises:
         GanVkdError: terms that do not fit the run, or each other.
@@ -72,6 +74,7 @@ def terms_of(
             teacher=recipe.teacher.spec,
             class_names=class_names,
             image_size=recipe.data.image_size,
+            num_images=num_images,
         )
         terms[name] = registry[name](settings, setting)
         terms[name].alter(discriminator, augmentation)

@@ -101,7 +101,7 @@ class GanTask:
             augmentation = Augmentation(recipe.data.policies)
             made = terms_of(
                 *(recipe, self.discriminator, augmentation),
-                *(teacher_dim, data.train.class_names),
+                *(teacher_dim, data.train.class_names, len(data.train)),
             )
             self.terms = nn.ModuleDict(made)
         for network in networks:

@@ -69,7 +69,7 @@ def test_orthonormal_after_ten_thousand_adam_steps(autocast):
 @pytest.mark.parametrize("cls", ORTHOGONAL)
 @pytest.mark.parametrize(("student", "teacher"), [(6, 15), (15, 6), (8, 8)])
 def test_reaches_a_random_frame(cls, student, teacher):
-    for seed in range(2):
+    for seed in range(1 if cls is OrthogonalExpProjection else 3):
         torch.manual_seed(seed)
         projection = cls(student, teacher)
         target = OrthogonalProjection(student, teacher).matrix().detach()

@@ -125,16 +125,16 @@ def differences(
 
 
 def test_three_processes_take_the_steps_of_one(tmp_path):
-    several(1, work, WHITEN, torch.float64, str(tmp_path), 3)
-    found = differences(tmp_path, WHITEN, torch.float64, 3, 3)
+    several(1, work, WHITEN | OTHERS, torch.float64, str(tmp_path), 3)
+    found = differences(tmp_path, WHITEN | OTHERS, torch.float64, 3, 3)
     assert {key: value for key, value in found.items() if not value <= 1e-9} == {}
 
 
-@pytest.mark.parametrize("iterations", [8, pytest.param(ITERATIONS, marks=pytest.mark.slow)])
-def test_two_and_three_processes_train_like_one(tmp_path, iterations):
-    several(1, work, WHITEN | OTHERS, torch.float64, str(tmp_path), iterations)
-    found = differences(tmp_path, WHITEN, torch.float64, 2, iterations)
-    found |= differences(tmp_path, OTHERS, torch.float64, 3, iterations)
+@pytest.mark.slow
+def test_two_and_three_processes_train_like_one(tmp_path):
+    several(1, work, WHITEN | OTHERS, torch.float64, str(tmp_path), ITERATIONS)
+    found = differences(tmp_path, WHITEN, torch.float64, 2)
+    found |= differences(tmp_path, OTHERS, torch.float64, 3)
     print(max(found.items(), key=lambda item: item[1]))
     assert {key: value for key, value in found.items() if not value <= 1e-6} == {}
 

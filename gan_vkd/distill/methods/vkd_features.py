@@ -31,7 +31,7 @@ class VkdFeaturesSettings(MethodSettings):
     )
     ridge: float = Field(0.0, ge=0, le=1e6, description="of whiten, a share of the mean eigenvalue")
     rank: Annotated[int, Field(gt=0, le=2**31)] | None = Field(
-        None, description="directions that whiten-dataset keeps; null: min(ds, dt / 8)"
+        None, description="directions that whiten-dataset keeps; null: min(ds, dt / 8, images - 1)"
     )
     distance: Literal["squared", "smooth-l1"] = Field(
         "smooth-l1", description="of P h and target, a mean over their entries"
@@ -55,7 +55,8 @@ class VkdFeatures(Method):
         ds, dt = (self._of(out).shape[1] for out in (setting.student, setting.teacher))
         normalise = settings.normalise
         if normalise == "whiten-dataset":
-            normalise = WhitenDataset(dt, settings.rank or max(1, min(ds, dt // 8)))
+            reach = min(ds, dt // 8, len(setting.labels) - 1)
+            normalise = WhitenDataset(dt, settings.rank or max(1, reach))
             dt_compared = normalise.rank
         else:
             dt_compared = dt

@@ -165,6 +165,7 @@ class Setting:
         teacher: its spec.
         class_names: of the training images.
         image_size: their side, pixels.
+        num_images: number of training images.
     """
 
     feature_dim: int
@@ -179,6 +180,7 @@ class Setting:
     teacher: str = "none"
     class_names: tuple[str, ...] = ()
     image_size: int = 32
+    num_images: int = 50_000
 
 
 class Contribution(NamedTuple):

@@ -33,7 +33,7 @@ class VkDSettings(Group):
     )
     ridge: float = Field(0.0, ge=0, le=1e6, description="of whiten, a share of the mean eigenvalue")
     rank: Annotated[int, Field(gt=0, le=2**31)] | None = Field(
-        None, description="directions that whiten-dataset keeps; null: min(ds, dt / 8)"
+        None, description="directions that whiten-dataset keeps; null: min(ds, dt / 8, images - 1)"
     )
     distance: Literal["squared", "smooth-l1"] = Field("squared", description="of P h and target")
     shuffled: bool = Field(False, description="a control: each image gets another's target")
@@ -80,8 +80,9 @@ class VkDTerm(Term):
         super().__init__(settings, setting)
         normalise = settings.normalise
         if normalise == "whiten-dataset":
-            # by default within D's reach
-            rank = settings.rank or max(1, min(setting.feature_dim, setting.teacher_dim // 8))
+            # By default within D's reach, and what so many images have.
+            reach = min(setting.feature_dim, setting.teacher_dim // 8, setting.num_images - 1)
+            rank = settings.rank or max(1, reach)
             normalise = WhitenDataset(setting.teacher_dim, rank)
         try:
             self.loss = VkDLoss(

@@ -125,6 +125,8 @@ def test_its_statistics_are_taken_once_from_the_teachers_features():
     assert make(normalise="whiten-dataset").loss.normalise.rank == DT // 8
     wide = VkDTerm(VkDSettings(normalise="whiten-dataset"), Setting(3, 80))
     assert wide.loss.normalise.rank == 3
+    few = VkDTerm(VkDSettings(normalise="whiten-dataset"), Setting(32, 1280, num_images=12))
+    assert few.loss.normalise.rank == 11
 
 
 @pytest.mark.parametrize("projection", ["orthogonal", "svd"])
