@@ -239,7 +239,10 @@ _discriminator = _told_apart(DISCRIMINATORS, "kind", "biggan")
 def _terms(value: Any) -> dict[str, Group]:
     if not isinstance(value, dict):
         raise ValueError("names of terms, each with its settings, as in {lecam: {weight: 0.3}}")
-    return {name: settings_of(TERMS, name, settings, (name,)) for name, settings in value.items()}
+    out = {name for name, settings in value.items() if settings is False}
+    given = {name: None if name in out else settings for name, settings in value.items()}
+    read = {name: settings_of(TERMS, name, settings, (name,)) for name, settings in given.items()}
+    return {name: settings for name, settings in read.items() if name not in out}
 
 
 class Recipe(Group):
@@ -257,7 +260,8 @@ class Recipe(Group):
         description="How D learns from the teacher; another method has other fields.",
     )
     terms: Annotated[dict[str, SerializeAsAny[Group]], BeforeValidator(_terms)] = Field(
-        default_factory=dict, description="Terms beside the adversarial loss (gan-vkd methods)."
+        default_factory=dict,
+        description="Terms beside the adversarial loss (gan-vkd methods); false leaves one out.",
     )
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

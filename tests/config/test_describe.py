@@ -74,6 +74,9 @@ def test_with_adds_a_term_or_sets_the_distillation():
     recipe = resolve([*layers, ("a", with_layer("lecam:decay=0.5")), ("b", with_layer("lecam"))])
     assert recipe.terms["lecam"].decay == 0.5
     assert recipe.terms["lecam"].weight == 0.3
+    layers += [("b", with_layer("lecam")), ("c", set_layer(("terms.lecam=false",)))]
+    assert resolve(layers).terms == {}
+    assert list(resolve([*layers, ("d", with_layer("lecam"))]).terms) == ["lecam"]
 
 
 def test_a_discriminator_by_its_name_and_fields():
@@ -118,6 +121,7 @@ def test_a_wrong_with_is_named(text, words):
         ),
         ("terms.lecam.weight=-1", ["terms.lecam.weight", "greater than or equal to 0"]),
         ("terms.lecan={}", ["terms", "unknown term 'lecan'"]),
+        ("terms.lecan=false", ["terms", "unknown term 'lecan'"]),
         ("gan.loss=hing", ["gan.loss", "did you mean hinge?"]),
         ("distill.method=kd", ["distill", "unknown method of distillation 'kd'"]),
         ("distill.ratio=1", ["distill", "exclude each other", "distill.weight=null"]),
