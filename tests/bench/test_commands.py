@@ -55,6 +55,7 @@ def test_a_pair_of_sizes(refused, size):
     assert "write 512x2048" in refused("bench", "projection", "--size", size)
 
 
+@pytest.mark.slow
 def test_metrics(gan_vkd):
     result = gan_vkd("bench", "metrics", "--count", 60, "--dim", 16, "--quiet", "--device", "cpu")
     assert result.exit_code == 0

@@ -70,7 +70,7 @@ def judge(gan_vkd, reference, tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("flat", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_nothing_stands_out_in_real_images(judge, clean, flat):
     result = judge(clean, flat)
     assert result["findings"] == []
@@ -153,7 +153,8 @@ def test_training_images_among_the_samples(judge, clean, photographs, tmp_path, 
     assert not any("too alike" in s for s in said)
 
 
-@pytest.mark.parametrize("mirrored", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("mirrored", [False, True])
 def test_training_images_a_little_changed(judge, clean, photographs, tmp_path, mirrored):
     """No pixel is the same, but they are copies."""
     draws = np.random.default_rng(0)

@@ -120,6 +120,7 @@ def relative_errors(name: str, how: str, dim: int) -> dict[str, float]:
     sets = ["training.batch_size=8", "training.d_steps=1", "training.precision=fp32"]
     sets += ["training.d_lr=1e-30", "training.g_lr=1e-30"]  # nothing moves
     sets += ["gan.generator_spectral_norm=true", "distill.generated_every=1"]
+    sets += ["data.augment=translation,cutout", "terms.mode-seeking=false"]
     if name != "none":
         sets += [f"distill.projection={name}", f"distill.normalise={how}"]
     sets.append(f"distill.weight={LAMBDA}")

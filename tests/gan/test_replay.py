@@ -52,7 +52,8 @@ CPU = torch.device("cpu")
 
 
 def make(case: str, device: torch.device = CPU) -> GanTask:
-    sets = ("training.batch_size=8", "training.precision=fp32", *CASES[case])
+    sets = ("training.batch_size=8", "training.precision=fp32", "data.augment=translation,cutout")
+    sets += ("terms.mode-seeking=false", *CASES[case])
     recipe = resolve([("preset", preset_layer("tiny")), ("set", set_layer(sets))])
     data = split_training(load_dataset("digits", image_size=16, channels=3), 0.2, "balanced", 0)
     view = None

@@ -37,7 +37,8 @@ def view(data):
 
 
 def make(data, view, *assignments: str) -> GanTask:
-    sets = set_layer(("training.batch_size=8", "training.precision=fp32", *assignments))
+    base = ("training.batch_size=8", "training.precision=fp32", "data.augment=translation,cutout")
+    sets = set_layer((*base, "terms.mode-seeking=false", *assignments))
     recipe = resolve([("preset", preset_layer("tiny")), ("set", sets)])
     return GanTask(recipe, data, view, CPU)
 
