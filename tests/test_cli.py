@@ -71,11 +71,11 @@ def test_plain_train_is_numbered(gan_vkd, tmp_path, monkeypatch):
     for _ in range(2):
         assert gan_vkd("train", *TINY, *flags).exit_code == 0
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == [
-        "00000-digits-0.1-biggan",
-        "00001-digits-0.1-biggan",
+        "00000-digits-0.1-biggan-mode-seeking",
+        "00001-digits-0.1-biggan-mode-seeking",
     ]
     result = gan_vkd("sample", "--grid", tmp_path / "grid.png")
-    assert "Using the newest run: runs/00001-digits-0.1-biggan" in result.stderr
+    assert "Using the newest run: runs/00001-digits-0.1-biggan-mode-seeking" in result.stderr
 
 
 def test_the_users_command_ends_in_one_line_without_files_and_network(
