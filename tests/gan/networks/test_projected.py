@@ -170,7 +170,7 @@ def test_terms_that_need_each_image_s_own_gradient_are_refused(term):
     layers = [("tiny", preset_layer("tiny")), ("d", discriminator_layer("projected"))]
     recipe = resolve([*layers, ("with", with_layer(term))])
     with pytest.raises(GanVkdError, match=f"--with {term}: .* has batch norm: leave {term} out"):
-        terms_of(recipe, Published(), Augmentation(()), 0, ("a",))
+        terms_of(recipe, Published(), Augmentation(()), 0, ("a",), 50)
 
 
 def made(text, **data):

@@ -142,4 +142,4 @@ def test_without_a_teacher_it_is_refused():
     none = set_layer(("teacher.spec=none",))
     recipe = resolve([("a", preset_layer("tiny")), ("b", none), ("c", with_layer("kd-dlgan"))])
     with pytest.raises(GanVkdError, match="--with kd-dlgan: learns from a teacher: name a --teac"):
-        terms_of(recipe, nn.Identity(), Augmentation(()), 0, NAMES)
+        terms_of(recipe, nn.Identity(), Augmentation(()), 0, NAMES, 50)
