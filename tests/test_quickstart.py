@@ -13,5 +13,5 @@ def test_the_quickstarts_digits_are_readable_and_varied(gan_vkd, tmp_path):
     script = Path(__file__).parents[1] / "scripts" / "judge_digits.py"
     figures = runpy.run_path(str(script))["judge"](str(run))
     assert figures["samples given their class"] >= 0.95
-    assert figures["coverage"] >= 0.75
+    assert figures["coverage"] >= 0.7
     assert figures["recall"] >= 0.1
