@@ -53,7 +53,7 @@ def test_resumed_run_has_the_same_bits(gan_vkd, tmp_path, normalise):
     "method",
     [
         "--augment ada --with adaptive:images=64,start=0.4 --with apa:images=64,start=0.4",
-        "--with diggan:weight=1 --with augself --with lecam:start=2 --with san",
+        "--augment cutout --with diggan:weight=1 --with augself --with lecam:start=2 --with san",
         "--loss relativistic --with r1 --with r2 --with zcr --with bcr --with mode-seeking",
     ],
 )
