@@ -89,7 +89,7 @@ def photographs(shared_data, once) -> Path:
 
 @pytest.fixture(scope="session")
 def few_of_cifar100(shared_data, once) -> Path:
-    """CIFAR-100 as a data set of that name: all 100 classes, of each the first 10 of each split."""
+    """A --data-root with CIFAR-100: all 100 classes, of each the first 10 of each split."""
     source = shared_data("cifar100")
 
     def copy(root: Path) -> None:
@@ -98,7 +98,7 @@ def few_of_cifar100(shared_data, once) -> Path:
             for image in sorted(folder.iterdir())[:10]:
                 shutil.copy(image, root / "cifar100" / image.relative_to(source))
 
-    return once("few", copy) / "cifar100"
+    return once("few", copy)
 
 
 @pytest.fixture(scope="session")

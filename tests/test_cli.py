@@ -230,8 +230,7 @@ def test_data_describe(gan_vkd, make_folder, few_of_cifar100):
     )
     for words in ("2 classes", "4 images, 1 to 3 a class", "2 images", "3  cat", "1  dog"):
         assert words in result.stdout
-    root = few_of_cifar100.parent
-    result = gan_vkd("data", "describe", "cifar100", "--data-root", root, "--quiet")
+    result = gan_vkd("data", "describe", "cifar100", "--data-root", few_of_cifar100, "--quiet")
     assert "1,000 images, 10 to 10 a class" in result.stdout
 
 
@@ -259,7 +258,7 @@ def test_cifar100_with_preset_lab(
 ):
     """The user's three commands on CIFAR-100, cut short."""
     monkeypatch.chdir(tmp_path)
-    data = ["--data-root", (shared_data("cifar100") if whole else few_of_cifar100).parent]
+    data = ["--data-root", shared_data("cifar100").parent if whole else few_of_cifar100]
     train = ["train", "--dataset", "cifar100", "--subset", "0.1", *data, "--preset", "lab"]
     result = gan_vkd(*train, "--iterations", "3", "--quiet")
     assert result.exit_code == 0, result.output

@@ -76,7 +76,8 @@ def test_train(gan_vkd, tmp_path):
     for batch in ("4", "8"):
         plain, taught = whole[batch, "no teacher"], whole[batch, "efficientnet-lite0"]
         assert plain[5] == "1.00"
-        assert float(taught[5]) > 0
+        ratio = float(taught[2].split()[0]) / float(plain[2].split()[0])
+        assert float(taught[5]) == pytest.approx(ratio, rel=0.02)
         assert int(taught[9]) > int(plain[9]) > 100
         assert (plain[10], int(taught[10]) > 0) == ("0", True)  # whitening's, on a CPU
     shares = [row for row in rows(result.stdout) if len(row) == 5 and row[4].endswith("%")]

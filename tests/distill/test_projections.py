@@ -148,7 +148,7 @@ def test_trained_by_either_form_the_loss_ends_the_same():
         z = h @ truth.T + 0.3 * torch.randn(256, 30)
         projection = cls(12, 30)
         optimiser = torch.optim.Adam(projection.parameters(), 0.02)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 1_500)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 1_000)
         for _ in range(1_000):
             optimiser.zero_grad()
             loss = (projection(h) - z).square().mean()

@@ -20,8 +20,7 @@ OTHERS = [pytest.param(n, marks=pytest.mark.slow) for n in bundled_names() if n 
 @pytest.fixture(scope="module")
 def halves(few_of_cifar100):
     """Two disjoint draws of CIFAR-100's test images, five a class each."""
-    root = few_of_cifar100.parent
-    test = load_dataset("cifar100", image_size=32, data_root=root).test
+    test = load_dataset("cifar100", image_size=32, data_root=few_of_cifar100).test
     order = test.labels.argsort(stable=True).view(100, -1)
     return test.select(order[:, :5].flatten()), test.select(order[:, 5:10].flatten())
 

@@ -16,7 +16,6 @@ from gan_vkd.config.layers import read_config
 from gan_vkd.engine.run_dir import RunDir
 from gan_vkd.tensors import read_tensors
 
-SIGNALS = [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 BASE = ["train", "--preset", "tiny", "--set", "training.batch_size=16", "--quiet"]
 
 
@@ -118,7 +117,9 @@ def started(*command: object) -> Iterator[subprocess.Popen]:
         process.kill()
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_the_run_goes_on_with_the_same_bits(gan_vkd, tmp_path, number):
     run = tmp_path / "cut"
     flags = [*BASE, "--teacher", "none", "--subset", "0.2", "--set", "training.log_every=1"]
@@ -216,7 +217,9 @@ def test_a_second_process_on_the_run_is_refused(refused, digits_run):
     assert f"--run-dir {digits_run}: another process is training this run" in line
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_second_signal_ends_it_at_once(tmp_path, number):
     run = tmp_path / "run"
     flags = [*BASE, "--teacher", "none", "--set", "training.log_every=1", "--iterations", "100000"]
