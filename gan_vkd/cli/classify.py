@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from gan_vkd.cli.plumbing import (
-    Duration,
     begin,
     config_option,
     data_root_option,
@@ -17,6 +16,7 @@ from gan_vkd.cli.plumbing import (
     newest,
     quiet_option,
     require_new,
+    run_options,
     set_option,
     skip_bad_option,
     stopped,
@@ -70,20 +70,7 @@ FIELDS = {
 @config_option
 @set_option
 @click.option("--epochs", type=int, help="Passes over the training images.")
-@click.option("--seed", type=int, help="Random seed.  [0]")
-@click.option(
-    "--deterministic", is_flag=True, help="Use deterministic kernels: the same bits on every run."
-)
-@click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path),
-    help="Run directory to create.  [a new numbered folder in runs/classify/]",
-)
-@click.option("--resume", is_flag=True, help="Continue the run in --run-dir, or the newest run.")
-@click.option("--time-limit", type=Duration(), help="Save and stop after this time, such as 25m.")
-@click.option(
-    "--dry-run", is_flag=True, help="Print the plan and the time it would take, and stop."
-)
+@run_options("runs/classify/")
 @device_option
 @quiet_option
 def classify(

@@ -5,8 +5,9 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,35 @@ config_option = click.option(
 set_option = click.option(
     "--set", "assignments", multiple=True, metavar="GROUP.FIELD=VALUE", help="Set any field."
 )
+
+
+def run_options(where: str) -> Callable[[Any], Any]:
+    """The flags of a run that a command trains; numbered runs are in `where`."""
+    options = [
+        click.option("--seed", type=int, help="Random seed.  [0]"),
+        click.option(
+            "--deterministic",
+            is_flag=True,
+            help="Use deterministic kernels: the same bits on every run.",
+        ),
+        click.option(
+            "--run-dir",
+            type=click.Path(path_type=Path),
+            help=f"Run directory to create.  [a new numbered folder in {where}]",
+        ),
+        click.option(
+            "--resume", is_flag=True, help="Continue the run in --run-dir, or the newest run."
+        ),
+        click.option(
+            "--time-limit", type=Duration(), help="Save and stop after this time, such as 25m."
+        ),
+        click.option(
+            "--dry-run", is_flag=True, help="Print the plan and the time it would take, and stop."
+        ),
+    ]
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
+
+
 skip_bad_option = click.option(
     "--skip-bad", is_flag=True, help="Skip unreadable images and list them."
 )

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from gan_vkd.cli.plumbing import (
-    Duration,
     alike_elsewhere,
     begin,
     config_option,
@@ -20,6 +19,7 @@ from gan_vkd.cli.plumbing import (
     preset_option,
     quiet_option,
     require_new,
+    run_options,
     set_option,
     skip_bad_option,
     stopped,
@@ -98,7 +98,7 @@ FIELDS = {
     "additions",
     multiple=True,
     metavar="NAME[:FIELD=VALUE,...]",
-    help="Add a term of gan-vkd methods to D's loss; may be repeated. --teacher adds vkd.",
+    help="Add a term of gan-vkd methods; may be repeated. --teacher adds vkd.",
 )
 @click.option("--augment", help="DiffAugment policies, from color,translation,cutout; or none.")
 @click.option(
@@ -107,20 +107,7 @@ FIELDS = {
     help="Start from the weights of this run or generator.safetensors.",
 )
 @click.option("--iterations", type=int, help="Total number of iterations.")
-@click.option("--seed", type=int, help="Random seed.  [0]")
-@click.option(
-    "--deterministic", is_flag=True, help="Use deterministic kernels: the same bits on every run."
-)
-@click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path),
-    help="Run directory to create.  [a new numbered folder in runs/]",
-)
-@click.option("--resume", is_flag=True, help="Continue the run in --run-dir, or the newest run.")
-@click.option("--time-limit", type=Duration(), help="Save and stop after this time, such as 25m.")
-@click.option(
-    "--dry-run", is_flag=True, help="Print the plan and the time it would take, and stop."
-)
+@run_options("runs/")
 @device_option
 @quiet_option
 def train(

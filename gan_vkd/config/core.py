@@ -239,10 +239,9 @@ _discriminator = _told_apart(DISCRIMINATORS, "kind", "biggan")
 def _terms(value: Any) -> dict[str, Group]:
     if not isinstance(value, dict):
         raise ValueError("names of terms, each with its settings, as in {lecam: {weight: 0.3}}")
-    out = {name for name, settings in value.items() if settings is False}
-    given = {name: None if name in out else settings for name, settings in value.items()}
+    given = {name: None if settings is False else settings for name, settings in value.items()}
     read = {name: settings_of(TERMS, name, settings, (name,)) for name, settings in given.items()}
-    return {name: settings for name, settings in read.items() if name not in out}
+    return {name: settings for name, settings in read.items() if value[name] is not False}
 
 
 class Recipe(Group):

@@ -218,6 +218,11 @@ def _whitened(
         return whitened * mean_square.rsqrt()
 
 
+def rank_within_reach(student_dim: int, teacher_dim: int, num_images: int) -> int:
+    """Directions that the student can predict and so many images have: whiten-dataset's default."""
+    return max(1, min(student_dim, teacher_dim // 8, num_images - 1))
+
+
 class WhitenDataset(FullPrecision):
     """Whitening by the mean and covariance of a whole data set, on its leading directions.
 

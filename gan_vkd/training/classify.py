@@ -25,7 +25,7 @@ from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
 from gan_vkd.randomness import seed_for
 from gan_vkd.training.images import dataset_of, refuse_moved, write_down
-from gan_vkd.training.plan import time_needed
+from gan_vkd.training.plan import try_out
 
 CLASSIFIERS = RUNS / "classify"  # where numbered runs are
 RESULT_NAME = "result.json"
@@ -107,11 +107,8 @@ def run_classification(
         start = 0 if checkpoint is None else checkpoint[0]
         for line in plan(task, start, wanted):
             reporter.say(line)
-        if start < task.schedule.iterations and reporter.quiet:
-            make_task().iterate(0)  # what the memory can't hold is found before anything is written
-        elif start < task.schedule.iterations:
-            lab = "--config configs/classify/lab.yaml"
-            reporter.say(time_needed(make_task(), start, faster=lab))
+        if start < task.schedule.iterations:
+            try_out(make_task(), start, reporter, faster="--config configs/classify/lab.yaml")
         if dry_run:
             return Classified(None, None, None)
 

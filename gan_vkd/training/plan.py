@@ -11,6 +11,7 @@ from gan_vkd.classification.task import ClassificationTask
 from gan_vkd.engine.replay import CALLS_BEFORE
 from gan_vkd.gan.sampling import MOST_ROWS
 from gan_vkd.gan.task import GanTask
+from gan_vkd.progress import Reporter
 
 DAY = 86_400  # seconds
 FASTER = "--preset lab (an hour) or --preset tiny (minutes)"
@@ -65,14 +66,25 @@ def _millions(network: torch.nn.Module) -> str:
     return f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M"
 
 
-def time_needed(copies: GanTask | ClassificationTask, start: int, faster: str = FASTER) -> str:
-    """Time iterations on throw-away copies, once the teacher's features they need are known.
+def try_out(
+    copies: GanTask | ClassificationTask, start: int, reporter: Reporter, faster: str = FASTER
+) -> None:
+    """Iterate before anything is written: what memory can't hold is found. Say how long it takes.
 
     Args:
-        copies: of the task; their state changes.
+        copies: of the task, thrown away; their state changes.
         start: iterations that are done.
+        reporter: told the time; a quiet one needs no more than one iteration.
         faster: what to use without a GPU where it takes more than a day.
     """
+    if processes.told(reporter.quiet):
+        copies.iterate(0)
+    else:
+        reporter.say(_time_needed(copies, start, faster))
+
+
+def _time_needed(copies: GanTask | ClassificationTask, start: int, faster: str) -> str:
+    """Timed once the teacher's features that the iterations need are known."""
     replayed = copies.replay.enabled
     (first,) = processes.greatest(_seconds(copies, 1))
     count = 1 if first > 5 else 8 if replayed else 4

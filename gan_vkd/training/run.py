@@ -28,7 +28,7 @@ from gan_vkd.progress import Reporter
 from gan_vkd.training.images import dataset_of, refuse_moved, write_down
 from gan_vkd.training.initial import read_initial, start_from
 from gan_vkd.training.judge import make_judge
-from gan_vkd.training.plan import plan, time_needed
+from gan_vkd.training.plan import plan, try_out
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,7 @@ def run_training(
             reporter.say(line)
         if started is not None:
             reporter.say(started)
-        copies = GanTask(recipe, data, view, device)
-        if processes.told(reporter.quiet):
-            copies.iterate(0)  # what the memory can't hold is found before anything is written
-        else:
-            reporter.say(time_needed(copies, start))
-        del copies
+        try_out(GanTask(recipe, data, view, device), start, reporter)
         if dry_run:
             return Result(None, None)
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from gan_vkd.distill.full_precision import at_least_float32
 from gan_vkd.distill.methods.method import Method, MethodSettings, Seen, Setting, Weight
 from gan_vkd.distill.methods.vkd import VkDLoss
-from gan_vkd.distill.normalise import WhitenDataset
+from gan_vkd.distill.normalise import WhitenDataset, rank_within_reach
 from gan_vkd.distill.outputs import Outputs
 from gan_vkd.errors import GanVkdError
 
@@ -55,8 +55,8 @@ class VkdFeatures(Method):
         ds, dt = (self._of(out).shape[1] for out in (setting.student, setting.teacher))
         normalise = settings.normalise
         if normalise == "whiten-dataset":
-            reach = min(ds, dt // 8, len(setting.labels) - 1)
-            normalise = WhitenDataset(dt, settings.rank or max(1, reach))
+            reach = rank_within_reach(ds, dt, len(setting.labels))
+            normalise = WhitenDataset(dt, settings.rank or reach)
             dt_compared = normalise.rank
         else:
             dt_compared = dt

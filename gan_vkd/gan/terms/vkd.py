@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from gan_vkd.config.core import Group
 from gan_vkd.distill.methods.vkd import VkDLoss
-from gan_vkd.distill.normalise import WhitenDataset
+from gan_vkd.distill.normalise import WhitenDataset, rank_within_reach
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.terms.term import Contribution, Seen, Setting, Term
 
@@ -80,9 +80,8 @@ class VkDTerm(Term):
         super().__init__(settings, setting)
         normalise = settings.normalise
         if normalise == "whiten-dataset":
-            # By default within D's reach, and what so many images have.
-            reach = min(setting.feature_dim, setting.teacher_dim // 8, setting.num_images - 1)
-            rank = settings.rank or max(1, reach)
+            dims = (setting.feature_dim, setting.teacher_dim)
+            rank = settings.rank or rank_within_reach(*dims, setting.num_images)
             normalise = WhitenDataset(setting.teacher_dim, rank)
         try:
             self.loss = VkDLoss(
