@@ -2,7 +2,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
+from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -73,46 +76,78 @@ def shared_data(once):
 
 
 @pytest.fixture(scope="session")
-def photographs(shared_data, once) -> Path:
+def cifar100() -> Callable[[str], dict[str, np.ndarray]]:
+    """CIFAR-100 without 60,000 files: cifar100("train") → {class: uint8 [500, 32, 32, 3]}."""
+    archive = SHARED / "cifar100.tar"
+    if not archive.is_file():
+        pytest.skip("needs the real images of cifar100, which are not beside the project")
+
+    @cache
+    def split(name: str) -> dict[str, np.ndarray]:
+        with tarfile.open(archive) as members:
+            sheets = {
+                Path(member.name).stem: np.asarray(Image.open(members.extractfile(member)))
+                for member in members
+                if Path(member.name).parent.name == name
+            }
+        return {name: tiles(sheets[name]) for name in sorted(sheets)}
+
+    return split
+
+
+def tiles(sheet: np.ndarray, side: int = 32) -> np.ndarray:
+    """A sheet [rows * side, columns * side, 3] → its images [rows * columns, side, side, 3]."""
+    rows, columns = sheet.shape[0] // side, sheet.shape[1] // side
+    cut = sheet[..., :3].reshape(rows, side, columns, side, 3)
+    return cut.swapaxes(1, 2).reshape(-1, side, side, 3)
+
+
+@pytest.fixture(scope="session")
+def save_images() -> Callable[[Path, np.ndarray], None]:
+    """save_images(folder, uint8 [N, height, width, 3]) writes PNG files into a new folder."""
+
+    def save(folder: Path, images: np.ndarray) -> None:
+        folder.mkdir(parents=True)
+        for number, pixels in enumerate(images):
+            Image.fromarray(pixels).save(folder / f"{number:04d}.png", compress_level=1)
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def photographs(cifar100, save_images, once) -> Path:
     """Real photographs: 20 classes of CIFAR-100, 30 training and 20 test images of each."""
-    source = shared_data("cifar100")
 
-    def copy(root: Path) -> None:
+    def save(root: Path) -> None:
         for split, count in (("train", 30), ("test", 20)):
-            for folder in sorted((source / split).iterdir())[:20]:
-                (root / split / folder.name).mkdir(parents=True)
-                for image in sorted(folder.iterdir())[:count]:
-                    shutil.copy(image, root / split / folder.name)
+            for name, images in islice(cifar100(split).items(), 20):
+                save_images(root / split / name, images[:count])
 
-    return once("photographs", copy)
+    return once("photographs", save)
 
 
 @pytest.fixture(scope="session")
-def few_of_cifar100(shared_data, once) -> Path:
+def few_of_cifar100(cifar100, save_images, once) -> Path:
     """A --data-root with CIFAR-100: all 100 classes, of each the first 10 of each split."""
-    source = shared_data("cifar100")
 
-    def copy(root: Path) -> None:
-        for folder in (*source.glob("train/*"), *source.glob("test/*")):
-            (root / "cifar100" / folder.relative_to(source)).mkdir(parents=True)
-            for image in sorted(folder.iterdir())[:10]:
-                shutil.copy(image, root / "cifar100" / image.relative_to(source))
+    def save(root: Path) -> None:
+        for split in ("train", "test"):
+            for name, images in cifar100(split).items():
+                save_images(root / "cifar100" / split / name, images[:10])
 
-    return once("few", copy)
+    return once("few", save)
 
 
 @pytest.fixture(scope="session")
-def photograph_features(shared_data, once) -> torch.Tensor:
+def photograph_features(cifar100, once) -> torch.Tensor:
     """The bundled teacher's features [2960, 1280] of photographs of 100 classes."""
-    folder = shared_data("cifar100") / "test"
 
     def extract(path: Path) -> None:
-        files = sorted(folder.glob("*/*.png"))
-        order = torch.randperm(len(files), generator=torch.Generator().manual_seed(0))
-        pixels = [np.asarray(Image.open(files[i]).convert("RGB")) for i in order[:2960]]
-        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+        images = torch.from_numpy(np.concatenate(list(cifar100("test").values())))
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:2960]
         teacher = load_teacher("efficientnet-lite0", 64)
-        torch.save(torch.cat([teacher(to_float(part)) for part in images.split(80)]), path)
+        parts = images[order].permute(0, 3, 1, 2).split(80)
+        torch.save(torch.cat([teacher(to_float(part)) for part in parts]), path)
 
     return torch.load(once("photograph_features.pt", extract))
 

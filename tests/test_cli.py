@@ -109,7 +109,7 @@ LARGE = [pytest.param(spec, marks=pytest.mark.slow) for spec in ("clip", "timm:r
 
 
 @pytest.mark.parametrize("spec", ["torchvision:resnet50", *LARGE])
-def test_cifars_loop_trains_with_every_zoo(gan_vkd, shared_data, tmp_path, spec):
+def test_cifars_loop_trains_with_every_zoo(gan_vkd, cifar100, save_images, tmp_path, spec):
     """Real images, real architectures with random weights, cifar's loop with narrow networks."""
     import timm
     import torchvision
@@ -124,10 +124,8 @@ def test_cifars_loop_trains_with_every_zoo(gan_vkd, shared_data, tmp_path, spec)
     save_file(model.state_dict(), weights)
     for split in ("train", "test"):
         for photographs in ("apple", "whale"):
-            folder = tmp_path / "photographs" / split / photographs
-            folder.mkdir(parents=True)
-            for image in sorted((shared_data("cifar100") / split / photographs).iterdir())[:8]:
-                shutil.copy(image, folder)
+            images = cifar100(split)[photographs][:8]
+            save_images(tmp_path / "photographs" / split / photographs, images)
     teacher = ["--teacher", spec, "--teacher-weights", weights, "--teacher-size", 64]
     small = [("gan.channels", 8), ("training.batch_size", 8), ("training.log_every", 1)]
     sets = [word for name, value in small for word in ("--set", f"{name}={value}")]
@@ -252,13 +250,21 @@ def test_teacher_fit_refuses_to_overwrite(refused, tmp_path):
     assert ".safetensors" in refused("teacher", "fit", "--dataset", "digits", "--out", "t.pt")
 
 
-@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_cifar100_with_preset_lab(
-    gan_vkd, shared_data, few_of_cifar100, tmp_path, monkeypatch, whole
-):
+@pytest.fixture
+def data_root(few_of_cifar100, request) -> Path:
+    """The one with a part of CIFAR-100, or with all of it."""
+    if request.param == "a part":
+        return few_of_cifar100
+    return request.getfixturevalue("shared_data")("cifar100").parent
+
+
+@pytest.mark.parametrize(
+    "data_root", ["a part", pytest.param("whole", marks=pytest.mark.slow)], indirect=True
+)
+def test_cifar100_with_preset_lab(gan_vkd, data_root, tmp_path, monkeypatch):
     """The user's three commands on CIFAR-100, cut short."""
     monkeypatch.chdir(tmp_path)
-    data = ["--data-root", shared_data("cifar100").parent if whole else few_of_cifar100]
+    data = ["--data-root", data_root]
     train = ["train", "--dataset", "cifar100", "--subset", "0.1", *data, "--preset", "lab"]
     result = gan_vkd(*train, "--iterations", "3", "--quiet")
     assert result.exit_code == 0, result.output

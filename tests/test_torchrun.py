@@ -16,7 +16,7 @@ from gan_vkd.tensors import read_tensors
 
 BASE = ["train", "--preset", "tiny", "--subset", "0.2", "--set", "training.batch_size=12"]
 BASE += ["--set", "training.log_every=1", "--set", "training.precision=fp32"]
-BASE += ["--set", "training.eval_every=0"]
+BASE += ["--set", "training.eval_every=0", "--normalise", "whiten"]
 SLOWLY = ["--set", "training.g_lr=1e-4", "--set", "training.d_lr=1e-4"]
 DEATHS = 10
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,11 +1,8 @@
 """Tests by relabelling: their statistics by definition, their levels by simulation."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from scipy.spatial.distance import cdist
 from scipy.stats import binom, false_discovery_control
 
@@ -171,10 +168,10 @@ def test_collapsed_and_badly_covered_classes_are_found_among_good_ones():
 @pytest.mark.slow
 @pytest.mark.parametrize("labelled", [True, False])
 @pytest.mark.parametrize("source", ["photographs", "gaussians"])
-def test_the_level_of_what_is_said_of_classes(source, labelled, shared_data, few_labellings):
+def test_the_level_of_what_is_said_of_classes(source, labelled, cifar100, few_labellings):
     """500 evaluations, 20 classes of 20 images a side, at the level .01."""
     draws, found = np.random.default_rng(0), []
-    classes = photographs(shared_data("cifar100"), 100) if source == "photographs" else None
+    classes = photographs(cifar100("train"), 100) if source == "photographs" else None
     for seed in range(500):
         if classes is None:
             real, fake = gaussians(draws, 20, 20)
@@ -189,9 +186,9 @@ def test_the_level_of_what_is_said_of_classes(source, labelled, shared_data, few
 
 
 @pytest.mark.slow
-def test_the_level_of_what_is_said_of_images_too_alike(shared_data, few_labellings):
+def test_the_level_of_what_is_said_of_images_too_alike(cifar100, few_labellings):
     """300 evaluations of 500 photographs a side, at the level .01."""
-    features = np.concatenate(photographs(shared_data("cifar100"), 100))
+    features = np.concatenate(photographs(cifar100("train"), 100))
     draws, alarms = np.random.default_rng(0), 0
     different = [bytes([i // 256, i % 256]) for i in range(1_000)]
     for seed in range(300):
@@ -204,13 +201,11 @@ def test_the_level_of_what_is_said_of_images_too_alike(shared_data, few_labellin
 HALVES = (slice(20), slice(20, None))
 
 
-def photographs(root: Path, count: int) -> list[np.ndarray]:
+def photographs(split: dict[str, np.ndarray], count: int) -> list[np.ndarray]:
     """The bundled evaluator's features of `count` photographs a class, [count, 192] each."""
     extractor = load_extractor("bundled-1", None, torch.device("cpu"))
     found = []
-    for folder in sorted((root / "train").iterdir()):
-        files = sorted(folder.iterdir())[:count]
-        pixels = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    for of_class in split.values():
+        images = torch.from_numpy(of_class[:count]).permute(0, 3, 1, 2)
         found.append(run_extractor(extractor, images, "", QUIET).features.numpy())
     return found

@@ -21,12 +21,18 @@ CLASSES = 20
 
 
 @pytest.fixture(scope="module")
-def photographs(shared_data) -> dict[str, list[list[Path]]]:
-    """20 classes: their 500 training and 100 test photographs."""
-    root = shared_data("cifar100")
-    folders = sorted((root / "test").iterdir())[:CLASSES]
+def photographs(cifar100, save_images, once) -> dict[str, list[list[Path]]]:
+    """20 classes: 150 training and 100 test photographs of each."""
+    names = list(cifar100("test"))[:CLASSES]
+
+    def save(root: Path) -> None:
+        for split in ("train", "test"):
+            for name in names:
+                save_images(root / split / name, cifar100(split)[name][:150])
+
+    root = once("photographs for findings", save)
     return {
-        split: [sorted((root / split / folder.name).iterdir()) for folder in folders]
+        split: [sorted((root / split / name).iterdir()) for name in names]
         for split in ("train", "test")
     }
 
@@ -90,7 +96,7 @@ def test_missing_classes_are_counted_and_named(judge, clean, photographs):
 
 def test_missing_classes_show_without_class_folders(judge, photographs):
     half = [files[50:100] for files in photographs["test"][:10]]
-    half += [files[200:250] for files in photographs["train"][:10]]
+    half += [files[100:150] for files in photographs["train"][:10]]
     (low,) = judge(half, flat=True)["findings"]
     assert "classes are covered less than chance allows" in low
     missing = [files[0].parent.name for files in photographs["test"][10:]]

@@ -21,8 +21,8 @@ CPU = torch.device("cpu")
 ITERATIONS = 50
 BASE = ("training.batch_size=8", "training.precision=fp32", "training.d_steps=1")
 BASE += ("gan.channels=4", "gan.generator_spectral_norm=true", "training.ema_start=10")
-BASE += ("data.augment=color,translation,cutout",)
-VKD = ("distill.generated_every=2",)
+BASE += ("data.augment=color,translation,cutout", "terms.mode-seeking=false")
+VKD = ("distill.generated_every=2", "distill.normalise=whiten")
 LECAM = ("terms.lecam={start: 20}", "distill.weight=null", "distill.ratio=0.5")
 
 # In 2 processes of 4 images, in 3 of 2, 3 and 3.
