@@ -201,6 +201,7 @@ def digits_run(once, tmp_path_factory) -> Path:
     def train(run: Path) -> None:
         flags = ["train", "--preset", "tiny", "--iterations", "12", "--run-dir", str(run)]
         flags += ["--set", "training.log_every=4", "--set", "training.sample_every=10", "--quiet"]
+        flags += ["--set", "training.eval_every=0"]
         result = CliRunner().invoke(cli, flags, catch_exceptions=False)
         assert result.exit_code == 0, result.output
 

@@ -143,15 +143,15 @@ from gan_vkd.evaluation.features import extract, load_extractor
 from gan_vkd.progress import QUIET
 images = torch.arange(3 * 256).repeat(60 * 4).to(torch.uint8).view(-1, 3, 16, 16)
 extractor = load_extractor("bundled-1", None, torch.device("cpu"))
-for _ in range(5):
+for _ in range(3):
     print(extract(extractor, images, "images", QUIET).features.double().sum().item())
     for file in __import__("pathlib").Path(__import__("sys").argv[1]).rglob("*.safetensors"):
         file.unlink(missing_ok=True)
 """
     command = [sys.executable, "-c", program, str(tmp_path)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     found = [process.communicate()[0].split() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert [process.returncode for process in processes] == [0, 0]
     assert len({value for values in found for value in values}) == 1
     assert not list(tmp_path.rglob("*.tmp"))
 

@@ -35,7 +35,9 @@ def assert_same_bits(one: Path, other: Path) -> None:
     assert all(tensor.equal(theirs[name]) for name, tensor in ours.items())
 
 
-@pytest.mark.parametrize("normalise", ["whiten", "whiten-dataset"])
+@pytest.mark.parametrize(
+    "normalise", ["whiten-dataset", pytest.param("whiten", marks=pytest.mark.slow)]
+)
 def test_resumed_run_has_the_same_bits(gan_vkd, tmp_path, normalise):
     flags = [*BASE, "--subset", "0.2", "--normalise", normalise]
     for run, iterations in (("whole", 8), ("cut", 3)):
