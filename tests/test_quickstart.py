@@ -15,3 +15,4 @@ def test_the_quickstarts_digits_are_readable_and_varied(gan_vkd, tmp_path):
     assert figures["samples given their class"] >= 0.95
     assert figures["coverage"] >= 0.7
     assert figures["recall"] >= 0.1
+    assert figures["coverage, 16x16 pixels"] >= 0.5  # strokes made of combs have .2
