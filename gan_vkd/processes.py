@@ -1,4 +1,4 @@
-"""The processes of one training, as torchrun starts them: who they are, what they do together.
+"""The processes of one command, as torchrun starts them: who they are, what they do together.
 
 With one process, which needs no launcher, all of this does nothing. Several compute on GPUs over
 NCCL, on CPUs over gloo; what the host alone decides goes over gloo in both cases.
@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
@@ -21,6 +22,7 @@ TIMEOUT = timedelta(minutes=30)  # process 0 may evaluate that long, while the o
 CPU = torch.device("cpu")
 
 T = TypeVar("T")
+_apart = False  # whether this process acts alone, while others wait or do the same
 
 
 class LostProcess(GanVkdError):
@@ -28,8 +30,9 @@ class LostProcess(GanVkdError):
 
 
 def size() -> int:
-    """How many processes there are."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    """How many processes act together; 1 in what `on_first` and `in_turns` call."""
+    together = dist.is_available() and dist.is_initialized() and not _apart
+    return dist.get_world_size() if together else 1
 
 
 def rank() -> int:
@@ -48,7 +51,7 @@ def joined() -> Iterator[None]:
 
     Raises:
         GanVkdError: the others can't be reached.
-        EndedElsewhere: another process is lost, and a third has said so.
+        EndedElsewhere: another process has said why all of them end.
     """
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
@@ -61,7 +64,8 @@ def joined() -> Iterator[None]:
         yield
     except BaseException as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's: the error is to be said first
-        if isinstance(error, LostProcess) and _said_before(store):
+        to_be_said = isinstance(error, GanVkdError) and not isinstance(error, EndedElsewhere)
+        if to_be_said and _said_before(store):
             raise EndedElsewhere(str(error)) from None
         raise
     dist.destroy_process_group()  # after an error others may not answer any more
@@ -69,12 +73,45 @@ def joined() -> Iterator[None]:
 
 def _said_before(store: Any) -> bool:
     try:
-        return store.add("a process is lost", 1) > 1
+        return store.add("an error is said", 1) > 1
     except RuntimeError:  # the process that kept the store is the one that is lost
         return False
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    global _apart
+    before, _apart = _apart, True
+    try:
+        yield
+    finally:
+        _apart = before
+
+
 # What is computed together.
+
+
+def sizes_of_parts(total: int) -> list[int]:
+    """Of `total` rows each process's number, in their order: no two differ by more than one."""
+    starts = [total * number // size() for number in range(size() + 1)]
+    return [end - start for start, end in pairwise(starts)]
+
+
+def own_part(total: int) -> slice:
+    """Which of `total` rows are this process's: a contiguous part."""
+    start = sum(sizes_of_parts(total)[: rank()])
+    return slice(start, start + sizes_of_parts(total)[rank()])
+
+
+def whole(part: torch.Tensor, total: int) -> torch.Tensor:
+    """The rows [total, ...] of which each process has its own part, in order. No gradient."""
+    if size() == 1:
+        return part
+    sizes = sizes_of_parts(total)
+    padded = part.new_zeros(max(sizes), *part.shape[1:])
+    padded[: len(part)] = part
+    parts = zip(gathered(padded), sizes, strict=True)
+    return torch.cat([rows[:count] for rows, count in parts])
 
 
 def gathered(tensor: torch.Tensor) -> list[torch.Tensor]:
@@ -165,7 +202,10 @@ def failing_together() -> Iterator[None]:
 def on_first(function: Callable[..., T], *arguments: object) -> T | None:
     """Process 0 calls it while the others, which get None, wait; what it raises ends all."""
     with failing_together():
-        return function(*arguments) if leading() else None
+        if leading():
+            with _alone():
+                return function(*arguments)
+    return None
 
 
 def in_turns(function: Callable[..., T], *arguments: object, **named: object) -> T:
@@ -179,7 +219,8 @@ def in_turns(function: Callable[..., T], *arguments: object, **named: object) ->
     for turn in (True, False):
         with failing_together():
             if first == turn:
-                result = function(*arguments, **named)
+                with _alone():
+                    result = function(*arguments, **named)
     return result
 
 

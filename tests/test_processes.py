@@ -55,6 +55,20 @@ def gather_and_decide() -> None:
     assert processes.in_turns(lambda value: value + own, 7) == 7 + own
 
 
+def share_rows() -> None:
+    for total in (0, 1, 2, 3, 7):
+        rows = torch.arange(2 * total, dtype=torch.uint8).view(total, 2)
+        sizes = processes.sizes_of_parts(total)
+        assert (sum(sizes), max(sizes) - min(sizes) <= 1) == (total, True)
+        own = rows[processes.own_part(total)]
+        assert len(own) == sizes[processes.rank()]
+        assert processes.whole(own, total).equal(rows)
+    alone = [processes.in_turns(lambda: (processes.size(), processes.leading()))]
+    alone.append(processes.on_first(lambda: (processes.size(), processes.leading())))
+    assert alone == [(1, True), (1, True) if processes.rank() == 0 else None]
+    assert processes.size() == 3
+
+
 def end_together() -> None:
     own = processes.rank()
 
@@ -123,6 +137,7 @@ def small_batch() -> None:
 
 def primitives() -> None:
     gather_and_decide()
+    share_rows()
     end_together()
     small_batch()
 

@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gan_vkd.tensors import read_tensors
 
@@ -66,7 +68,39 @@ def test_two_processes_of_torchrun_train_like_one(gan_vkd, tmp_path):
     assert difference(weights(two, 6), weights(one, 6)) < 1e-3
 
 
-@pytest.mark.parametrize("command", ["sample", "eval", "report", "bench"])
+@pytest.mark.slow
+def test_three_processes_sample_and_evaluate_like_one(gan_vkd, digits_run, tmp_path):
+    """100 images in shares of 33, 33 and 34; what is already there is refused once."""
+    flags = ["sample", digits_run, "--num", 100, "--out"]
+    for name in ("three.npz", "three"):
+        out = tmp_path / name
+        assert ended(started(3, *flags, out, "--quiet")) == (0, f"{out}\n", [])
+    assert gan_vkd(*flags, tmp_path / "one.npz", "--quiet").exit_code == 0
+    ours, one = (dict(np.load(tmp_path / f"{count}.npz")) for count in ("three", "one"))
+    assert ours.keys() == one.keys()
+    assert (ours["labels"] == one["labels"]).all()
+    steps = np.abs(ours["images"].astype(int) - one["images"])
+    assert steps.max() <= 1  # batches of another size round otherwise
+    assert steps.mean() < 0.01
+    files = sorted((tmp_path / "three").rglob("*.png"))
+    for file, image in zip(files, ours["images"], strict=True):
+        assert (np.asarray(Image.open(file).convert("RGB")) == image).all()
+    code, out, errors = ended(started(3, *flags, tmp_path / "three.npz", "--quiet"))
+    assert (code != 0, out, len(errors)) == (True, "", 1)
+    assert "already exists" in errors[0]
+
+    assert gan_vkd("eval", digits_run, "--num", 100, "--quiet").exit_code == 0
+    (place,) = (digits_run / "eval").glob("*.json")
+    one = json.loads(place.read_text())["metrics"]
+    place.unlink()
+    assert ended(started(3, "eval", digits_run, "--num", 100, "--quiet"))[0] == 0
+    for name, metric in json.loads(place.read_text())["metrics"].items():
+        assert metric["value"] == pytest.approx(one[name]["value"], rel=0.02, abs=0.02), name
+    code, _, errors = ended(started(3, "eval", digits_run, "--num", 3, "--quiet"))
+    assert (code != 0, len(errors)) == (True, 1)
+
+
+@pytest.mark.parametrize("command", ["report", "bench", "classify"])
 def test_commands_for_one_process_say_so_once(command, gan_vkd, refused, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("RANK", "0")

@@ -18,6 +18,8 @@ from gan_vkd.cli.teacher import teacher
 from gan_vkd.cli.train import train
 from gan_vkd.terminal import lasting
 
+TOGETHER = ("train", "sample", "eval")  # what several processes of torchrun share
+
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gan-vkd")
@@ -25,7 +27,7 @@ from gan_vkd.terminal import lasting
 def cli(context: click.Context) -> None:
     """Train a BigGAN on few images with V_kD, draw samples from it, and evaluate them."""
     command = context.invoked_subcommand
-    if command != "train" and processes_started() > 1:
+    if command not in TOGETHER and processes_started() > 1:
         raise click.UsageError(f"{command} runs in one process: start it without torchrun")
 
 

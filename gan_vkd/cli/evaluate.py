@@ -1,14 +1,26 @@
 """gan-vkd eval."""
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gan_vkd.cli.plumbing import begin, data_root_option, device_option, newest, quiet_option
+from gan_vkd.cli.plumbing import (
+    begin,
+    data_root_option,
+    device_option,
+    joined,
+    newest,
+    quiet_option,
+)
 from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.terminal import printable
+
+if TYPE_CHECKING:
+    from gan_vkd.evaluation.judged import Case
+    from gan_vkd.progress import Reporter
 
 FIELD_NUM = 10_000  # samples of the data-limited literature
 
@@ -119,77 +131,101 @@ def evaluate(
         _refuse(context, {"num", "reference"}, "--protocol field sets it")
         num, reference = FIELD_NUM, "test"
     target = target or newest(quiet)
-    picked, reporter = begin(device, quiet)
-
-    from gan_vkd.evaluation import judged, protocol
-    from gan_vkd.evaluation.features import load_extractor
-    from gan_vkd.evaluation.findings import sentences
-    from gan_vkd.evaluation.pictures import nearest_picture
-    from gan_vkd.evaluation.reference import Reference, save_statistics
-    from gan_vkd.evaluation.table import metrics_table
-    from gan_vkd.paths import replacing
-
-    given = {"num": num, "nearest_k": nearest_k}
-    given = {name: value for name, value in given.items() if value is not None}
     for flag, value in (("extractor-weights", extractor_weights), ("save-stats", save_stats)):
         if value and len(extractors) > 1:
             raise click.UsageError(f"--{flag} is one extractor's: give one --extractor")
-    names = dict.fromkeys(extractors or (None,))
-    loaded = [load_extractor(name, extractor_weights, picked) for name in names]
-    of_run = judged.is_run(target)
-    _refuse(
-        context,
-        {"size"} if of_run else {"seed", "checkpoint", "dataset", "named"},
-        f"{target} is {'a run' if of_run else 'not a run'}",
-    )
-    results = []
-    for each in loaded:
-        if of_run:
-            case = judged.case_of_run(
-                target,
-                reference=reference,
-                overrides=given,
-                seed=seed,
-                checkpoint=checkpoint,
-                dataset=dataset,
-                data_root=data_root,
-                extractor=each,
-                device=picked,
-                reporter=reporter,
-            )
-        else:
-            case = judged.case_of_images(
-                target,
-                reference=reference,
-                settings=EvaluationSettings(**given),
-                size=size,
-                data_root=data_root,
-                extractor=each,
-                reporter=reporter,
-            )
-        if save_stats is not None:
-            if isinstance(case.real.reference, Reference):
-                raise click.UsageError(
-                    "--save-stats: the reference is a statistics file already: drop --save-stats"
-                )
-            measured = protocol.as_reference(case.real, each, reporter)
-            save_statistics(measured, save_stats, with_features=not moments_only)
-            reporter.say(f"Statistics of the reference: {save_stats}")
-        result = protocol.evaluate(
-            case.judged,
-            case.real,
-            origin=case.origin,
-            extractor=each,
-            nearest_k=case.nearest_k,
-            reporter=reporter,
+    with joined():
+        from gan_vkd import processes
+        from gan_vkd.evaluation import judged, protocol
+        from gan_vkd.evaluation.features import load_extractor
+        from gan_vkd.evaluation.reference import Reference, save_statistics
+
+        picked, reporter = begin(device, quiet)
+        given = {"num": num, "nearest_k": nearest_k}
+        given = {name: value for name, value in given.items() if value is not None}
+        names = dict.fromkeys(extractors or (None,))
+        loaded = [load_extractor(name, extractor_weights, picked) for name in names]
+        of_run = judged.is_run(target)
+        _refuse(
+            context,
+            {"size"} if of_run else {"seed", "checkpoint", "dataset", "named"},
+            f"{target} is {'a run' if of_run else 'not a run'}",
         )
-        results.append(result)
+        results = []
+        for each in loaded:
+            if of_run:
+                case = judged.case_of_run(
+                    target,
+                    reference=reference,
+                    overrides=given,
+                    seed=seed,
+                    checkpoint=checkpoint,
+                    dataset=dataset,
+                    data_root=data_root,
+                    extractor=each,
+                    device=picked,
+                    reporter=reporter,
+                )
+            else:
+                case = judged.case_of_images(
+                    target,
+                    reference=reference,
+                    settings=EvaluationSettings(**given),
+                    size=size,
+                    data_root=data_root,
+                    extractor=each,
+                    reporter=reporter,
+                )
+            if save_stats is not None:
+                if isinstance(case.real.reference, Reference):
+                    raise click.UsageError(
+                        "--save-stats: the reference is a statistics file already: drop "
+                        "--save-stats"
+                    )
+                measured = protocol.as_reference(case.real, each, reporter)
+                processes.on_first(
+                    partial(save_statistics, with_features=not moments_only), measured, save_stats
+                )
+                reporter.say(f"Statistics of the reference: {save_stats}")
+            result = protocol.evaluate(
+                case.judged,
+                case.real,
+                origin=case.origin,
+                extractor=each,
+                nearest_k=case.nearest_k,
+                reporter=reporter,
+            )
+            results.append(result)
+        run = target if of_run else None
+        processes.on_first(_tell, results, case, run, json_file, quiet, reporter)
+
+
+def _tell(
+    results: list[dict],
+    case: "Case",
+    run: Path | None,
+    json_file: str | None,
+    quiet: bool,
+    reporter: "Reporter",
+) -> None:
+    """Show the results and write them: into the run, and to --json.
+
+    Args:
+        results: one an extractor.
+        case: the images of the last of them.
+        run: what was evaluated, if it is a run.
+        json_file, quiet, reporter: as above.
+    """
+    from gan_vkd.evaluation.findings import sentences
+    from gan_vkd.evaluation.judged import result_path
+    from gan_vkd.evaluation.pictures import nearest_picture
+    from gan_vkd.evaluation.table import metrics_table
+    from gan_vkd.paths import replacing
+
     said = dict.fromkeys(sentence for result in results for sentence in sentences(result))
     text = _as_text(results[0] if len(results) == 1 else results)
     _show(metrics_table(*results), list(said), text, json_file, quiet)
-    places = [
-        (judged.result_path(target, each), each, _as_text(each)) for each in results if of_run
-    ]
+    places = [] if run is None else [(result_path(run, r), r, _as_text(r)) for r in results]
     if json_file not in (None, "-"):
         places.append((Path(json_file), results[0], text))
     for place, result, written in places:

@@ -157,6 +157,12 @@ def joined() -> Iterator[AbstractContextManager]:
         yield processes.failing_together()
 
 
+def say_result(text: object) -> None:
+    """A line on standard output, from one process."""
+    if not alike_elsewhere():
+        click.echo(printable(str(text)))
+
+
 def begin(device: str = "auto", quiet: bool = False) -> tuple[Any, Any]:
     """The device and the reporter of a command that computes."""
     import torch

@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gan_vkd.cli.plumbing import begin, device_option, newest, quiet_option
+from gan_vkd.cli.plumbing import (
+    begin,
+    device_option,
+    joined,
+    newest,
+    quiet_option,
+    say_result,
+)
 from gan_vkd.errors import GanVkdError
-from gan_vkd.terminal import printable
 
 if TYPE_CHECKING:
+    import torch
+
     from gan_vkd.gan.exported import ExportedGenerator
     from gan_vkd.progress import Reporter
 
@@ -103,52 +111,72 @@ def sample(
         raise click.UsageError("--num needs --out; for a grid use --columns")
     kind = _picture_format(grid)
     run = run or newest(quiet)
-    picked, reporter = begin(device, quiet)
-    from gan_vkd.gan import sampling
-    from gan_vkd.gan.exported import load_generator
-    from gan_vkd.gan.latents import latents_of_seeds, read_latents
-    from gan_vkd.paths import replacing
+    with joined() as settling_together:
+        with settling_together:
+            picked, reporter = begin(device, quiet)
+            from gan_vkd import processes
+            from gan_vkd.gan.exported import load_generator
+            from gan_vkd.gan.latents import latents_of_seeds, read_latents
+            from gan_vkd.gan.sampling import write_images, write_latents
 
-    generator = load_generator(run).to(picked)
-    chosen = None if classes is None else _parse_classes(classes, generator)
-    seed, z, z_dim = seed or 0, None, generator.network.shape["z_dim"]
-    if seeds is not None:
-        z = latents_of_seeds(_parse_seeds(seeds), z_dim, truncation)
-    elif latents_file is not None:
-        z = read_latents(latents_file, z_dim)
-    options = {"classes": chosen, "seed": seed, "truncation": truncation}
-    if walk is not None:
-        out = out or _beside(run, "walk.gif")
-        options |= {"columns": columns or 6, "frames": frames or 12}
-        _write_walk(generator, walk, out, options, reporter)
-        click.echo(printable(str(out)))
-        return
-    if out is not None:
-        if z is not None:
-            sampling.write_latents(generator, out, z, classes=chosen, reporter=reporter)
+            generator = load_generator(run).to(picked)
+            chosen = None if classes is None else _parse_classes(classes, generator)
+            seed, z, z_dim = seed or 0, None, generator.network.shape["z_dim"]
+            if seeds is not None:
+                z = latents_of_seeds(_parse_seeds(seeds), z_dim, truncation)
+            elif latents_file is not None:
+                z = read_latents(latents_file, z_dim)
+        options = {"classes": chosen, "seed": seed, "truncation": truncation}
+        if walk is not None:
+            place = out or _beside(run, "walk.gif")
+            options |= {"columns": columns or 6, "frames": frames or 12}
+            processes.on_first(_write_walk, generator, walk, place, options, reporter)
+        elif out is not None:
+            place = out
+            if z is not None:
+                write_latents(generator, out, z, classes=chosen, reporter=reporter)
+            else:
+                write_images(generator, out, num or 64, reporter=reporter, **options)
         else:
-            sampling.write_images(generator, out, num or 64, reporter=reporter, **options)
-        click.echo(printable(str(out)))
-        return
-    shown, known = len(sampling.shown_classes(generator, seed)), len(generator.class_names)
-    if chosen is None and shown < known:
-        reporter.say(
-            f"Showing {shown} of {known:,} classes, drawn by --seed; --classes chooses others"
-        )
-    if z is not None:
-        picture = sampling.latent_grid(generator, z, classes=chosen)
-    else:
-        draw = sampling.interpolation_grid if interpolate else sampling.class_grid
-        picture = draw(generator, columns=columns or 10, **options)
-    grid = grid or _beside(run, "walk.png" if interpolate else "grid.png")
-    with replacing(grid) as temporary:
-        picture.save(temporary, kind, quality=95)
-    click.echo(printable(str(grid)))
+            place = grid or _beside(run, "walk.png" if interpolate else "grid.png")
+            options |= {"columns": columns or 10}
+            processes.on_first(
+                _write_grid, generator, z, interpolate, (place, kind), options, reporter
+            )
+    say_result(place)
 
 
 def _beside(run: Path, name: str) -> Path:
     """Where a picture goes by default: a run's samples, or a generator's folder."""
     return run / "samples" / name if run.is_dir() else run.with_name(name)
+
+
+def _write_grid(
+    generator: "ExportedGenerator",
+    z: "torch.Tensor | None",
+    interpolate: bool,
+    place: tuple[Path, str],
+    options: dict,
+    reporter: "Reporter",
+) -> None:
+    """`place` is the file and its format; latents `z` go before seeds and columns."""
+    from gan_vkd.gan import sampling
+    from gan_vkd.paths import replacing
+
+    shown = len(sampling.shown_classes(generator, options["seed"]))
+    known = len(generator.class_names)
+    if options["classes"] is None and shown < known:
+        reporter.say(
+            f"Showing {shown} of {known:,} classes, drawn by --seed; --classes chooses others"
+        )
+    if z is not None:
+        picture = sampling.latent_grid(generator, z, classes=options["classes"])
+    else:
+        draw = sampling.interpolation_grid if interpolate else sampling.class_grid
+        picture = draw(generator, **options)
+    path, kind = place
+    with replacing(path) as temporary:
+        picture.save(temporary, kind, quality=95)
 
 
 def _write_walk(

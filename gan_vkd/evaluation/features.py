@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from gan_vkd import __version__
+from gan_vkd import __version__, processes
 from gan_vkd.data.images import rgb, to_float
 from gan_vkd.distill.small_resnet import load_classifier
 from gan_vkd.errors import GanVkdError
@@ -233,12 +233,19 @@ def _float32_precision() -> list[str | bool]:
 def run_extractor(
     extractor: Extractor, images: torch.Tensor, what: str, reporter: Reporter
 ) -> Features:
-    """The features of uint8 images [N, C, H, W], without the cache."""
-    parts = images.split(BATCH)
+    """The features of uint8 images [N, C, H, W], without the cache.
+
+    Several processes take a part of the images each, if there is one for each.
+    """
+    shared = len(images) >= processes.size()
+    parts = (images[processes.own_part(len(images))] if shared else images).split(BATCH)
     features, logits = [], []
     for part in reporter.track(parts, f"{extractor.name} on {what}", len(parts)):
         found, scores = extractor.run(rgb(part))
         features.append(found.float().cpu())
         if scores is not None:
             logits.append(scores.float().cpu())
-    return Features(torch.cat(features), torch.cat(logits) if logits else None)
+    found = [torch.cat(rows) if rows else None for rows in (features, logits)]
+    if shared:
+        found = [rows if rows is None else processes.whole(rows, len(images)) for rows in found]
+    return Features(*found)

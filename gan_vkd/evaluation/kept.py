@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from gan_vkd import __version__
+from gan_vkd import __version__, processes
 from gan_vkd.cache import mark_used, prune
 from gan_vkd.paths import cache_dir
 from gan_vkd.progress import Reporter
@@ -26,6 +27,7 @@ def kept(
     """What `compute` returns, from the cache where it was computed before.
 
     A damaged entry is computed again; a cache that can't be written is said, and no error.
+    Several processes compute it together if one of them lacks it.
 
     Args:
         folder: of the cache, one a kind of entry.
@@ -36,15 +38,13 @@ def kept(
     """
     digest = hashlib.sha256(repr(key).encode()).hexdigest()[:32]
     entry = cache_dir() / folder / f"{digest}.safetensors"
-    if entry.exists():
-        try:
-            found = read_tensors(entry)[0]
-            if whole(found):
-                mark_used(entry)
-                return found
-        except UNREADABLE:
-            pass
+    found = _read(entry, whole)
+    if found is None and entry.exists():
         reporter.say(f"The {folder} cache {entry} is damaged; it is computed again")
+    (lacking,) = processes.greatest(found is None)
+    if not lacking:
+        mark_used(entry)
+        return found
     found = compute()
     try:
         write_tensors(entry, found, {})
@@ -52,6 +52,14 @@ def kept(
     except OSError as error:
         reporter.say(f"The {folder} cache {entry.parent} cannot be written ({error})")
     return found
+
+
+def _read(entry: Path, whole: Callable[[Tensors], bool]) -> Tensors | None:
+    try:
+        found = read_tensors(entry)[0]
+        return found if whole(found) else None
+    except UNREADABLE:
+        return None
 
 
 def of_real(

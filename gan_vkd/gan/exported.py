@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from gan_vkd import processes
 from gan_vkd.config.sizes import SIZES, generator_sides
 from gan_vkd.data.images import to_uint8
 from gan_vkd.data.subsets import proportional_counts
@@ -153,15 +154,18 @@ class ExportedGenerator:
         """Latents float [N, z_dim] and labels → uint8 [N, C, S, S] on the CPU.
 
         Labels are int64 [N], or float [N, classes]: each class's share in a mixed embedding.
+        Several processes draw a part each.
         """
         device = next(self.network.parameters()).device
+        own = torch.arange(len(labels))[processes.own_part(len(labels))]
         parts = [
             to_uint8(self.network(latents[i].to(device), labels[i].to(device))).cpu()
-            for i in torch.arange(len(labels)).split(batch_size)
+            for i in own.split(batch_size)
             if len(i)  # no images are one empty part
         ]
         shape = (0, self.network.shape["image_channels"], self.image_size, self.image_size)
-        return torch.cat([torch.empty(shape, dtype=torch.uint8), *parts])
+        drawn = torch.cat([torch.empty(shape, dtype=torch.uint8), *parts])
+        return processes.whole(drawn, len(labels))
 
 
 def export_generator(

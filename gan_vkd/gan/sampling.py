@@ -2,13 +2,15 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+from gan_vkd import processes
 from gan_vkd.data.grids import labelled_rows, to_pillow
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.exported import ExportedGenerator
@@ -138,37 +140,64 @@ def _write(
     images alone. Grey images have three equal channels there, as other tools expect.
     """
     packed = out.suffix in (".npz", ".npy")
+    processes.on_first(_require_new, out, packed)
+    folders, size = _folder_names(generator.class_names), generator.image_size
+    images = np.empty((len(z), size, size, 3), np.uint8) if packed else None
+    with reporter.bar("Writing images", len(z)) as bar:
+        for part in torch.arange(len(z)).split(64 * processes.size()):
+            drawn = generator.draw(z[part], labels[part])
+            if packed:
+                images[part] = drawn.permute(0, 2, 3, 1)
+            else:
+                places = [
+                    out / folders[int(labels[i])] / f"{numbers[i]:06d}.png" for i in part.tolist()
+                ]
+                processes.on_first(_write_files, out, places, drawn)
+            bar.advance(len(part))
+    if packed:
+        processes.on_first(_write_arrays, out, images, labels, generator.class_names)
+    else:
+        names = {folders[i]: generator.class_names[i] for i in labels.unique().tolist()}
+        processes.on_first(_write_names, out, names)
+
+
+def _require_new(out: Path, packed: bool) -> None:
     if out.exists() and (packed or not out.is_dir() or any(out.iterdir())):
         raise GanVkdError(f"--out {out}: already exists and is not empty: choose a new name")
-    folders, names = _folder_names(generator.class_names), generator.class_names
-    size = generator.image_size
-    images = np.empty((len(z), size, size, 3), np.uint8) if packed else None
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
     try:
-        with reporter.bar("Writing images", len(z)) as bar:
-            for part in torch.arange(len(z)).split(64):
-                for i, image in zip(
-                    part.tolist(), generator.draw(z[part], labels[part]), strict=True
-                ):
-                    if packed:
-                        images[i] = image.permute(1, 2, 0)
-                    else:
-                        folder = out / folders[int(labels[i])]
-                        folder.mkdir(parents=True, exist_ok=True)
-                        to_pillow(image).save(folder / f"{numbers[i]:06d}.png")
-                    bar.advance()
-        renamed = {folders[i]: names[i] for i in labels.unique().tolist() if folders[i] != names[i]}
-        if packed:
-            others = {"labels": labels.numpy(), "class_names": np.array(names)}
-            with replacing(out) as temporary, temporary.open("wb") as file:
-                if out.suffix == ".npz":
-                    np.savez(file, images=images, **others)
-                else:
-                    np.save(file, images)
-        elif renamed:
-            with replacing(out / CLASS_NAMES) as temporary:
-                temporary.write_text(json.dumps(renamed, indent=2) + "\n")
+        yield
     except OSError as error:
         raise GanVkdError(f"--out {out}: cannot be written ({error})") from None
+
+
+def _write_files(out: Path, places: list[Path], images: torch.Tensor) -> None:
+    with _writing(out):
+        for place, image in zip(places, images, strict=True):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            to_pillow(image).save(place)
+
+
+def _write_arrays(
+    out: Path, images: np.ndarray, labels: torch.Tensor, names: tuple[str, ...]
+) -> None:
+    with _writing(out), replacing(out) as temporary, temporary.open("wb") as file:
+        if out.suffix == ".npz":
+            others = {"labels": labels.numpy(), "class_names": np.array(names)}
+            np.savez(file, images=images, **others)
+        else:
+            np.save(file, images)
+
+
+def _write_names(out: Path, names: dict[str, str]) -> None:
+    """Of folders that are not called as their classes are."""
+    renamed = {folder: name for folder, name in names.items() if folder != name}
+    if renamed:
+        with _writing(out), replacing(out / CLASS_NAMES) as temporary:
+            temporary.write_text(json.dumps(renamed, indent=2) + "\n")
 
 
 def shown_classes(generator: ExportedGenerator, seed: int, most: int = MOST_ROWS) -> list[int]:

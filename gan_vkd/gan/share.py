@@ -5,7 +5,6 @@ batch, so losses, terms and what is logged are computed from all images, in ever
 """
 
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -42,9 +41,7 @@ class Share:
                 f"training.batch_size {total}: fewer than the {count} processes: start "
                 f"torchrun with --nproc-per-node {total}, or set a larger batch"
             )
-        starts = [total * number // count for number in range(count + 1)]
-        self.sizes = [end - start for start, end in pairwise(starts)]
-        self.own = slice(*starts[processes.rank() :][:2])
+        self.sizes, self.own = processes.sizes_of_parts(total), processes.own_part(total)
 
     def together(self, rows: torch.Tensor) -> torch.Tensor:
         """Rows of this process's images → those of the whole batch, in its order; with gradient.
