@@ -8,8 +8,8 @@ import yaml
 
 from gan_vkd.bench.table import markdown
 from gan_vkd.config.core import Recipe
-from gan_vkd.evaluation.seeds import OverSeeds, Paired
 from gan_vkd.paths import replacing
+from gan_vkd.study.cells import difference_cell, number_cell, spread_cell
 from gan_vkd.study.picture import curves_picture
 from gan_vkd.study.plan import Study
 from gan_vkd.study.results import LOGGED, METRICS, Results
@@ -55,7 +55,7 @@ def _claims(results: Results) -> str:
         for dataset in study.datasets:
             difference, said = results.claimed(dataset, study.extractors[0], claim)
             what = f"{claim.metric} of {claim.arm} less {claim.against}: {claim.better}"
-            rows.append([claim.says, what, dataset, _difference(difference), said])
+            rows.append([claim.says, what, dataset, difference_cell(difference), said])
     header = ["claim", "supported where", "data", "difference [95 %] (pairs)", "verdict"]
     rule = (
         "Written in the study's file before anything was trained. A claim is *supported* where the "
@@ -78,16 +78,16 @@ def _tables(results: Results) -> list[str]:
                 spread = {metric: results.spread(*place, metric) for metric in metrics}
                 change = {metric: results.differences(*place, metric) for metric in metrics}
                 rows = [
-                    [arm, *(_spread(spread[metric][arm]) for metric in metrics)]
+                    [arm, *(spread_cell(spread[metric][arm]) for metric in metrics)]
                     for arm in study.arms
                 ]
                 real = {m: results.held_out(dataset, name, m) for m in metrics}
                 if any(value is not None for value in real.values()):
-                    shown = ("-" if v is None else _number(v) for v in real.values())
+                    shown = ("-" if v is None else number_cell(v) for v in real.values())
                     rows.append(["held-out real images", *shown])
                 others = [arm for arm in study.arms if arm != study.baseline]
                 less = [
-                    [arm, *(_difference(change[metric][arm]) for metric in metrics)]
+                    [arm, *(difference_cell(change[metric][arm]) for metric in metrics)]
                     for arm in others
                 ]
                 parts += [
@@ -103,7 +103,7 @@ def _tables(results: Results) -> list[str]:
 def _agreement(results: Results) -> list[str]:
     rows = [
         [dataset, " and ".join(pair), f"{next(iter(found.values()))[1]}"]
-        + ["-" if found[m][0] is None else _number(found[m][0]) for m in METRICS]
+        + ["-" if found[m][0] is None else number_cell(found[m][0]) for m in METRICS]
         for dataset in results.study.datasets
         for pair, found in results.agreement(dataset).items()
     ]
@@ -150,7 +150,9 @@ def _protocol(results: Results) -> list[str]:
         "\n".join(f"- {fact}" for fact in facts),
         "\n".join([f"{command} --train", f"{command} --judge", f"{command} --report"]),
         "Seconds of training a run, beside as many others as were started:",
-        markdown(["arm", "seconds"], [[arm, _spread(results.seconds(arm))] for arm in study.arms]),
+        markdown(
+            ["arm", "seconds"], [[arm, spread_cell(results.seconds(arm))] for arm in study.arms]
+        ),
         "Settings, over the preset's:",
         f"```yaml\n{yaml.safe_dump(settings, sort_keys=False)}```",
     ]
@@ -164,22 +166,3 @@ def _taught(study: Study) -> Recipe:
 
 def _counted(names: Counter, what: str) -> str:
     return ", ".join(f"{name} ({count} {what})" for name, count in names.items()) or "nothing yet"
-
-
-def _spread(found: OverSeeds | None) -> str:
-    if found is None:
-        return "-"
-    spread = "" if found.deviation is None else f" ± {_number(found.deviation)}"
-    return f"{_number(found.mean)}{spread} ({found.count})"
-
-
-def _difference(found: Paired | None) -> str:
-    if found is None:
-        return "-"
-    interval = "" if found.low is None else f" [{_number(found.low)}, {_number(found.high)}]"
-    return f"{_number(found.mean)}{interval} ({found.count})"
-
-
-def _number(value: float) -> str:
-    size = abs(value)
-    return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}"

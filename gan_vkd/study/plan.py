@@ -100,6 +100,10 @@ class Study(Group):
             for arm in self.arms
         ]
 
+    def in_turn(self) -> list[list["Unit"]]:
+        """What can be done side by side, one behind the other: all of it."""
+        return [self.units()]
+
     def recipe(self, unit: "Unit", iterations: int, data: dict[str, Any]) -> Recipe:
         """The recipe of a unit.
 
@@ -229,7 +233,7 @@ def read_study(path: Path, quick: bool = False, only: dict[str, Any] | None = No
     if "base" in fields:
         base = file_layer(path.with_name(f"{fields.pop('base')}.yaml"))
         chosen = fields.pop("arms", list(base["arms"]))
-        fields = {**base, **fields, "arms": _picked(base["arms"], chosen, "arms")}
+        fields = {**base, **fields, "arms": picked(base["arms"], chosen, "arms")}
     if quick:
         common = merge(fields.get("common", {}), QUICK["common"])
         fields |= {**QUICK, "common": common, "extractors": ["bundled-1"]}
@@ -240,7 +244,7 @@ def read_study(path: Path, quick: bool = False, only: dict[str, Any] | None = No
         where = [str(path), ".".join(map(str, problem["loc"]))]
         where.append(problem["msg"].removeprefix("Value error, "))
         raise GanVkdError(": ".join(filter(None, where))) from None
-    kept = {name: _picked(fields[name], chosen, name) for name, chosen in (only or {}).items()}
+    kept = {name: picked(fields[name], chosen, name) for name, chosen in (only or {}).items()}
     if "arms" in kept:
         kept["claims"] = [c for c in study.claims if {c.arm, c.against} <= kept["arms"].keys()]
     study = study.model_copy(update=kept)
@@ -249,7 +253,12 @@ def read_study(path: Path, quick: bool = False, only: dict[str, Any] | None = No
     return study
 
 
-def _picked(known: Any, chosen: list, what: str) -> Any:
+def picked(known: Any, chosen: list, what: str) -> Any:
+    """The chosen ones of a list, or of a mapping by name.
+
+    Raises:
+        GanVkdError: a name that is none of them; `what` they are.
+    """
     for name in chosen:
         if name not in known:
             raise GanVkdError(f"{what}: {name!r} is none of {', '.join(map(str, known))}")

@@ -2,15 +2,16 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
+from gan_vkd.engine.loop import Outcome
 from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
-from gan_vkd.study.plan import Unit, Workplace
 from gan_vkd.study.pool import Ended, side_by_side
 
 UNFINISHED = 75  # exit code of a unit whose time was up; the system's EX_TEMPFAIL
@@ -18,16 +19,35 @@ STOPPED = {UNFINISHED}
 STOPPED |= {code for s in (signal.SIGINT, signal.SIGTERM) for code in (-s, 128 + s)}
 
 
+class Work(Protocol):
+    """A study and the places of its files: of generators, or of classifiers."""
+
+    study: Any  # its `units()` are what is done, each in a process
+
+    def is_trained(self, unit: Any) -> bool:
+        """Whether nothing is left to train."""
+
+    def to_judge(self, unit: Any) -> list:
+        """What is trained and not judged."""
+
+    def failure(self, unit: Any) -> Path:
+        """Why a unit failed, in one line."""
+
+
 def run_here(
-    work: Workplace,
+    work: Work,
     name: str,
-    stages: Sequence[str],
+    stages: Sequence[Callable[..., Outcome | None]],
     device: torch.device,
-    deadline: float,
-    keep_run: bool,
     reporter: Reporter,
 ) -> int:
-    """Do one unit's stages, `train` and `judge`, in this process; returns the exit code.
+    """Do one unit's stages in this process; returns the exit code.
+
+    Args:
+        work: the study.
+        name: of the unit.
+        stages: stage(work, unit, device=..., reporter=...) → how it ended; None: done.
+        device, reporter: for them.
 
     Raises:
         GanVkdError: no such unit; or why it failed, which is noted in its folder too.
@@ -37,23 +57,10 @@ def run_here(
         raise GanVkdError(f"--unit {name}: none of {', '.join(units)}")
     unit = units[name]
     try:
-        if "train" in stages:
-            from gan_vkd.study.train import train_unit
-
-            outcome = train_unit(
-                work,
-                unit,
-                device=device,
-                deadline=deadline,
-                keep_run=keep_run,
-                reporter=reporter,
-            )
-            if outcome.reason != "done":
+        for stage in stages:
+            outcome = stage(work, unit, device=device, reporter=reporter)
+            if outcome is not None and outcome.reason != "done":
                 return 128 + outcome.signal if outcome.signal else UNFINISHED
-        if "judge" in stages:
-            from gan_vkd.study.judge import judge_unit
-
-            judge_unit(work, unit, device=device, reporter=reporter)
     except Exception as error:
         _note_failure(work, unit, str(error) or type(error).__name__)
         raise
@@ -62,9 +69,9 @@ def run_here(
 
 
 def run_side_by_side(
-    work: Workplace,
+    work: Work,
     stages: Sequence[str],
-    commands: dict[Unit, list[str]],
+    commands: Mapping[Hashable, list[str]],
     jobs: int,
     deadline: float,
     reporter: Reporter,
@@ -116,11 +123,11 @@ def run_side_by_side(
     return 0 if whole and not bad else 1
 
 
-def _is_done(work: Workplace, unit: Unit, stage: str) -> bool:
+def _is_done(work: Work, unit: Hashable, stage: str) -> bool:
     """Judged is what has no figures to wait for: it may not be trained yet, elsewhere."""
     return work.is_trained(unit) if stage == "train" else not work.to_judge(unit)
 
 
-def _note_failure(work: Workplace, unit: Unit, line: str) -> None:
+def _note_failure(work: Work, unit: Hashable, line: str) -> None:
     with replacing(work.failure(unit)) as temporary:
         temporary.write_text(" ".join(line.split())[:300] + "\n", encoding="utf-8")
