@@ -11,7 +11,7 @@ import numpy as np
 from gan_vkd.evaluation.authenticity import copying_statistic
 
 CELLS = 10  # at most
-EACH = 50  # training images a cell, on average, at least
+EACH = 50  # images of each set a cell, on average, at least
 FEWEST = 20  # judged, and held-out, images that a cell must have to count
 STARTS = 3  # of k-means
 
@@ -29,7 +29,8 @@ def cells_of(training: np.ndarray, *others: np.ndarray, seed: int) -> list[np.nd
     """
     from sklearn.cluster import KMeans
 
-    count = max(1, min(CELLS, len(training) // EACH))
+    fewest = min(map(len, (training, *others)))
+    count = max(1, min(CELLS, fewest // EACH))
     training = np.ascontiguousarray(training, np.float32)
     found = KMeans(count, n_init=STARTS, random_state=seed).fit(training)
     return [found.predict(np.ascontiguousarray(each, np.float32)) for each in others]

@@ -21,7 +21,8 @@ from gan_vkd.randomness import generator
 FITTED = 10_000  # training images at most that variances are fitted to
 ROWS = 256  # of a block
 STEPS, RATE = 50, 0.5  # of Adam, at most
-SETTLED, LOOKED_BACK = 5e-4, 5  # no loss of so many steps before differs by more
+FEWEST_STEPS = 7
+SETTLED, LOOKED_BACK = 5e-4, 4  # no loss of so many steps before differs by more
 LEAST = 1e-3  # squared distance: so far away is the nearest training image, for the first variance
 NARROWEST = 40.0  # logarithm of a variance, either side of 0
 ORIGIN = 0.9  # of the distance to the training images' mean, for the component that holds all
@@ -134,9 +135,8 @@ def fitted(
                 logs.clamp_(-NARROWEST, NARROWEST)
             bar.advance(1)
             before = losses[-1 - LOOKED_BACK : -1]
-            if len(losses) > LOOKED_BACK + 1 and all(
-                abs(losses[-1] - each) < SETTLED for each in before
-            ):
+            settled = all(abs(losses[-1] - each) < SETTLED for each in before)
+            if settled and len(losses) >= FEWEST_STEPS:
                 break
     return logs.detach()
 

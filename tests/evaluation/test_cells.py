@@ -48,13 +48,14 @@ def test_one_cell_is_c_t_and_none_is_unknown():
     assert copying_over_cells((a[:5], np.zeros(5, int)), other) == (None, 0)
 
 
-def test_cells_are_the_clouds_and_no_more_than_training_images_allow():
-    training = around(0, (EACH,) * 4)
-    (found,) = cells_of(training, around(1, (30, 30, 30, 30)), seed=0)
-    clouds = found.reshape(4, 30)
+def test_cells_are_the_clouds_and_no_more_than_images_allow():
+    training, judged = around(0, (EACH,) * 4), around(1, (EACH,) * 4)
+    (found,) = cells_of(training, judged, seed=0)
+    clouds = found.reshape(4, EACH)
     assert (clouds == clouds[:, :1]).all()
     assert len(set(clouds[:, 0])) == 4
-    assert set(cells_of(training[: 2 * EACH - 1], training, seed=0)[0]) == {0}
+    for sides in ((training[: 2 * EACH - 1], judged), (training, judged[: 2 * EACH - 1])):
+        assert set(cells_of(*sides, seed=0)[0]) == {0}
 
 
 def test_copies_in_one_place_behind_poor_samples_in_the_others():

@@ -52,7 +52,7 @@ def by_hand(training: np.ndarray, centres: np.ndarray) -> np.ndarray:
         second = 0.999 * second + 0.001 * gradient**2
         moved = (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
         logs = logs - 0.5 * moved
-        if step > 6 and max(abs(losses[-1] - each) for each in losses[-6:-1]) < 5e-4:
+        if step > 6 and max(abs(losses[-1] - each) for each in losses[-5:-1]) < 5e-4:
             break
     return logs[:-1]
 
@@ -72,7 +72,7 @@ def test_by_plain_computation(monkeypatch):
 
 
 def test_variances_make_training_images_likely():
-    """One centre, all images alike far from it: the variance is their mean square in a direction."""
+    """One centre far from all images: the variance is their mean square in a direction."""
     training, centre = 3 + normal(1, 40), np.zeros((1, 4))
     squares = torch.from_numpy(np.square(training).sum(axis=1, keepdims=True).astype(np.float32))
     far = torch.full((40,), 1e9)  # the component around the mean takes no part
