@@ -41,9 +41,10 @@ def feature_likelihood_divergence(
 ) -> tuple[float, float]:
     """100 / d times the held-out images' negative log-likelihood, less a generator's of real ones.
 
-    That generator's images are half of the training images, its variances are fitted to the other
-    half. So 0 is what fresh real images get, and more is worse. Features are standardised by the
-    held-out images' means and deviations; those that do not vary are left out.
+    That generator's images are half of the training images, or a draw of M from it; its variances
+    are fitted to the rest. So 0 is what fresh real images get unless they are more than that half,
+    and more is worse. Features are standardised by the held-out images' means and deviations; those
+    that do not vary are left out.
 
     Args:
         judged: features [M, d], at least two.

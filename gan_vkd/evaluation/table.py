@@ -115,7 +115,7 @@ def _memorisation_rows(result: dict) -> list[tuple[str, str, str, str, str]]:
             f"FLD[{extractor}]",
             with_interval(found["fld"]),
             "-",
-            "0",
+            "-",
             "lower is better; how unlikely held-out images are around the samples",
         ),
     ]
