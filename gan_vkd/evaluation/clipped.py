@@ -9,7 +9,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.stats import hypergeom
 
 from gan_vkd.evaluation.neighbours import Neighbourhoods, neighbourhoods
 from gan_vkd.progress import QUIET, Reporter
@@ -82,13 +81,19 @@ def expected_clipped_hits(real_count: int, fake_count: int, nearest_k: int) -> n
     """The expected mean of min(hits, k) / k where i of the generated images are good, [M + 1].
 
     i images of the real ones' distribution and the N - 1 other real images are equally likely in
-    any order of distance from a real image. Its ball ends at the k-th real one, so it holds at
-    least m of the i when among the nearest m + k - 1 of all at least m are generated: a
-    hypergeometric tail. Below i = k it counts as 0.
+    any order of distance from a real image, whose ball ends at the k-th real one. So the number h
+    of the i before that one is negative hypergeometric: P(0) = Π (n - r) / (n + i - r) over r < k,
+    with n = N - 1, and P(h + 1) / P(h) = (h + k) (i - h) / ((h + 1) (n - k + i - h)). Below i = k
+    it counts as 0.
     """
-    good = np.arange(fake_count + 1)[:, None]
-    at_least = np.arange(1, nearest_k + 1)
-    tails = hypergeom.sf(at_least - 1, real_count - 1 + good, good, at_least + nearest_k - 1)
-    expected = tails.mean(axis=1)
+    others, good = real_count - 1, np.arange(fake_count + 1.0)
+    taken = np.arange(nearest_k)
+    chance = np.prod((others - taken) / (others + good[:, None] - taken), axis=1)
+    lacking = np.zeros(len(good))
+    for h in range(nearest_k):
+        lacking += (nearest_k - h) * chance
+        later = np.maximum(others - nearest_k + good - h, 1)  # 0 only where no image is left
+        chance = chance * (h + nearest_k) * (good - h).clip(min=0) / ((h + 1) * later)
+    expected = 1 - lacking / nearest_k
     expected[:nearest_k] = 0
     return expected

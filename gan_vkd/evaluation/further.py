@@ -1,12 +1,15 @@
 """What reviewers ask for beside the nine metrics: MIND, Vendi, and what tells of memorisation."""
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import torch
 
 from gan_vkd.evaluation.authenticity import authenticity, copying_statistic, to_training
+from gan_vkd.evaluation.cells import cells_of, copying_over_cells
 from gan_vkd.evaluation.copies import Seen
+from gan_vkd.evaluation.fld import feature_likelihood_divergence
 from gan_vkd.evaluation.metrics import SEED, Metric, as_json, with_error
 from gan_vkd.evaluation.mind import mind
 from gan_vkd.evaluation.preference import preference
@@ -15,6 +18,7 @@ from gan_vkd.evaluation.vendi import vendi
 from gan_vkd.progress import Reporter
 
 FEWEST = 2  # training images that AuthPct needs
+FEWEST_OF_FLD = 4  # training images that make two halves
 
 
 def of_samples(
@@ -53,8 +57,9 @@ def memorisation(
         reporter: shows a bar.
 
     Returns:
-        `preference`, see there; `authenticity` of `judged` and of `held_out` images, and
-        `copying_statistic`, each with its interval, in features.
+        `preference`, see there; `authenticity` of `judged` and of `held_out` images;
+        `copying_statistic`; `copying_statistic_over_cells` with the number of `cells` that count;
+        `fld`; each with its interval, in features.
     """
     if unseen is None or len(training.images) < FEWEST:
         return None
@@ -64,6 +69,22 @@ def memorisation(
         name: to_training(side.features, index, reporter) for name, side in sides.items()
     }
     statistic = Metric(*copying_statistic(found["judged"][0], found["held_out"][0]))
+    points = {name: side.features for name, side in sides.items()}
+    cells = cells_of(training.features, *points.values(), seed=SEED)
+    by_cell = zip((found[name][0] for name in sides), cells, strict=True)
+    over_cells, counted = copying_over_cells(*by_cell)
+    divergence = Metric(None)
+    if len(training.images) >= FEWEST_OF_FLD and min(map(len, points.values())) >= FEWEST:
+        divergence = with_error(
+            *feature_likelihood_divergence(
+                points["judged"],
+                training.features,
+                points["held_out"],
+                seed=SEED,
+                device=device,
+                reporter=reporter,
+            )
+        )
     return {
         "preference": preference(
             judged, training, unseen, seed=SEED, device=device, reporter=reporter
@@ -71,5 +92,9 @@ def memorisation(
         "authenticity": as_json(
             {name: with_error(*authenticity(*near)) for name, near in found.items()}
         ),
-        **as_json({"copying_statistic": statistic}),
+        **as_json({"copying_statistic": statistic, "fld": divergence}),
+        "copying_statistic_over_cells": {
+            **asdict(Metric(*over_cells or (None,))),
+            "cells": counted,
+        },
     }

@@ -73,7 +73,7 @@ def _memorisation_rows(result: dict) -> list[tuple[str, str, str, str, str]]:
         return []
     spaces = {"features": extractor, "pixels": "pixels"}
     authentic = found["authenticity"]
-    return [
+    rows = [
         *(
             (
                 f"nearer to training[{name}]",
@@ -97,6 +97,26 @@ def _memorisation_rows(result: dict) -> list[tuple[str, str, str, str, str]]:
             "-",
             "0",
             "below 0: nearer to training images than held-out images are",
+        ),
+    ]
+    if "fld" not in found:  # a result of an earlier version
+        return rows
+    over_cells = found["copying_statistic_over_cells"]
+    return [
+        *rows,
+        (
+            f"C_T, {over_cells['cells']} cells[{extractor}]",
+            with_interval(over_cells),
+            "-",
+            "0",
+            "the same within cells of the training images, averaged",
+        ),
+        (
+            f"FLD[{extractor}]",
+            with_interval(found["fld"]),
+            "-",
+            "-",
+            "lower is better; how unlikely held-out images are around the samples",
         ),
     ]
 

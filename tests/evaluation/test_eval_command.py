@@ -71,7 +71,10 @@ def test_memorisation_is_written_and_shown(gan_vkd, digits_run):
     assert found["preference"]["count"] == 100  # held-out images are cut to as many
     for metric in (found["preference"]["pixels"], found["authenticity"]["judged"]):
         assert 0 <= metric["value"] <= 1
-    for row in ("nearer to training[pixels]", f"AuthPct[{BUNDLED}]", f"C_T[{BUNDLED}]"):
+    assert found["copying_statistic_over_cells"]["cells"] >= 1
+    assert found["fld"]["low"] < found["fld"]["value"]
+    rows = ("nearer to training[pixels]", *(f"{n}[{BUNDLED}]" for n in ("AuthPct", "C_T", "FLD")))
+    for row in rows:
         assert row in result.stderr
 
 
