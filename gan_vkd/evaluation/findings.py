@@ -239,8 +239,8 @@ def _leaks(found: dict | None) -> list[str]:
         share = _share_of(colours, colours["count"], colours["caught"])
         if share >= LEAST_LEAK:
             sentences.append(
-                f"Augmentation leaks: about {share:.0%} of the images have colours as after a "
-                "change of brightness, contrast, saturation or hue."
+                f"Augmentation leaks, or colours are off: about {share:.0%} of the images have "
+                "colours as after a change of brightness, contrast, saturation or hue."
             )
     return sentences
 

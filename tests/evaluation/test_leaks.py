@@ -60,7 +60,7 @@ def test_holes_and_borders_are_those_found_pixel_by_pixel():
         images.append(np.rot90(image, number % 4, axes=(1, 2)))
     for found, by_hand in ((has_hole, hole_by_hand), (has_border, border_by_hand)):
         expected = [by_hand(image) for image in images]
-        assert 15 < sum(expected) < 105
+        assert 12 <= sum(expected) <= 108
         assert found(torch.from_numpy(np.stack(images)).to(torch.uint8)).tolist() == expected
 
 
@@ -137,7 +137,7 @@ def test_photographs_leak_nothing(photographs):
 )
 def test_a_leak_is_named(photographs, change, share, words):
     (sentence,) = said(photographs, change, share)
-    assert sentence.startswith("Augmentation leaks: ")
+    assert sentence.startswith("Augmentation leaks")
     assert words in sentence
 
 
