@@ -32,6 +32,9 @@ CR = ("gan_vkd/gan/terms/cr.py", CONSISTENCY)
 BCR = ("gan_vkd/gan/terms/bcr.py", CONSISTENCY)
 MODE_SEEKING = ("gan_vkd/gan/terms/mode_seeking.py", CONSISTENCY)
 ZCR = ("gan_vkd/gan/terms/zcr.py", CONSISTENCY)
+CHAIN = ("gan_vkd/gan/networks/chain.py", ["tests/gan/terms/test_chain.py"])
+CHAIN_TERM = ("gan_vkd/gan/terms/chain.py", CHAIN[1])
+SCHEDULE = ("gan_vkd/config/schedule.py", ["tests/config/test_schedule.py"])
 SAN = ("gan_vkd/gan/networks/biggan.py", ["tests/gan/terms/test_san.py"])
 RELATIVISTIC = ("gan_vkd/gan/losses/relativistic.py", ["tests/gan/losses"])
 PENALTIES = ["tests/gan/terms/test_gradient_penalties.py"]
@@ -141,6 +144,13 @@ MUTANTS = [
     Mutant("views count in the gradients", STEP_TERMS, "real_look.logits.sum() + fake_look.logits.sum(), by", "logits.sum(), by"),
     Mutant("gradients by augmented images in place of the images", STEP_TERMS, "zip(GRADIENTS, [*sources, *shown]", "zip(GRADIENTS, [*shown, *sources]"),
     Mutant("gradients are constants", STEP_TERMS, "create_graph=True", "create_graph=False, retain_graph=True"),
+    Mutant("CHAIN's gradient forgets the batch", CHAIN, "(gradient - times * ctx.slopes[:, None, :, None, None] * y)", "gradient"),
+    Mutant("CHAIN's maps are not held to the least scale", CHAIN, "return y * least", "return y"),
+    Mutant("CHAIN has one statistic for D's and G's steps", CHAIN, "self.slopes[:2] if kinds == 2 else self.slopes[2:]", "self.slopes[:2] if kinds == 2 else self.slopes[1:2]"),
+    Mutant("CHAIN's means of real and generated images together", CHAIN_TERM, "unflatten(0, (2, -1)).mean(1)", "unflatten(0, (1, -1)).mean(1)"),
+    Mutant("CHAIN's p goes the wrong way", CHAIN_TERM, "(self.sign - own.target).sign()", "(own.target - self.sign).sign()"),
+    Mutant("a cosine goes on after its iterations", SCHEDULE, "min(iteration / self.iterations, 1.0)", "iteration / self.iterations"),
+    Mutant("a schedule begins at its end", SCHEDULE, "(1 + math.cos(math.pi * share)) / 2", "(1 - math.cos(math.pi * share)) / 2"),
     Mutant("SAN's logits train the direction", SAN, "direction.detach() * h", "direction * h"),
     Mutant("SAN's direction trains the length", SAN, "length.detach() * (direction", "length * (direction"),
     Mutant("SAN pulls the direction the wrong way", ("gan_vkd/gan/terms/san.py", SAN[1]), "fake.mean() - real.mean()", "real.mean() - fake.mean()"),
@@ -169,12 +179,12 @@ MUTANTS = [
     Mutant("APA keeps the real images", APA, "torch.where(replaced[:, None, None, None], pseudo, real.images)", "torch.where(replaced[:, None, None, None], real.images, pseudo)"),
     Mutant("APA's teacher looks at the real images", APA, "torch.where(of_all[:, None], scene.teacher(pseudo), teacher)", "teacher"),
     # The task
-    Mutant("beta1 is .9", TASK, "BETAS = (0.0, 0.999)", "BETAS = (0.9, 0.999)"),
-    Mutant("beta2 is .99", TASK, "BETAS = (0.0, 0.999)", "BETAS = (0.0, 0.99)"),
-    Mutant("G at D's rate", TASK, "training.g_lr, BETAS", "training.d_lr, BETAS"),
-    Mutant("D at G's rate", TASK, "training.d_lr, BETAS", "training.g_lr, BETAS"),
+    Mutant("beta1 is .9", TASK, "BETA1 = 0.0", "BETA1 = 0.9"),
+    Mutant("beta2 is .99", TASK, "value_at(self.recipe.training.beta2, iteration))", "0.99)"),
+    Mutant("G at D's rate", TASK, "self._step(self.recipe.training.g_lr, iteration)", "self._step(self.recipe.training.d_lr, iteration)"),
+    Mutant("D at G's rate", TASK, "self._step(self.recipe.training.d_lr, iteration)", "self._step(self.recipe.training.g_lr, iteration)"),
     Mutant("the projection is not trained", TASK, '{"discriminator": self.discriminator, "terms": self.terms}', '{"discriminator": self.discriminator}'),
-    Mutant("no average", TASK, "settings.ema_decay if self._averaging(iteration) else 0.0", "0.0"),
+    Mutant("no average", TASK, "decay_at(settings, iteration) if self._averaging(iteration) else 0.0", "0.0"),
     Mutant("the average starts at once", TASK, "iteration >= self.recipe.training.ema_start", "iteration >= 0"),
     Mutant("the average starts one late", TASK, "iteration >= self.recipe.training.ema_start", "iteration > self.recipe.training.ema_start"),
     Mutant("real images are not mirrored", TASK, "mirror(to_float(inputs[\"images\"][turn]), mirrored)", "to_float(inputs[\"images\"][turn])"),

@@ -1,29 +1,13 @@
 """The recipe's groups of settings. Discriminators, terms and methods bring theirs themselves."""
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializeAsAny,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
 
-from gan_vkd.config.registry import (
-    AUGMENTATIONS,
-    DISCRIMINATORS,
-    DISTILLATIONS,
-    LOSSES,
-    TERMS,
-    Registry,
-)
+from gan_vkd.config.group import Group, settings_of, told_apart
+from gan_vkd.config.registry import AUGMENTATIONS, DISCRIMINATORS, DISTILLATIONS, LOSSES, TERMS
+from gan_vkd.config.schedule import Cosine, changing
 from gan_vkd.config.sizes import SIZES, discriminator_sides, generator_sides, widths
 
 LARGEST = 2**31
@@ -31,12 +15,6 @@ LARGEST = 2**31
 Positive = Annotated[int, Field(gt=0, le=LARGEST)]
 Count = Annotated[int, Field(gt=0, le=2**16)]  # of what takes memory
 Widths = Annotated[tuple[Count, ...], Field(strict=False)]
-
-
-class Group(BaseModel):
-    """A frozen group of settings that knows no other fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataSettings(Group):
@@ -147,17 +125,26 @@ class TeacherSettings(Group):
 
 
 class TrainingSettings(Group):
-    """The schedule. An iteration is `d_steps` steps of D and one of G."""
+    """The schedule. An iteration is `d_steps` steps of D and one of G.
+
+    Rates, `beta2` and `ema_half_life` are numbers or change: see `gan_vkd.config.schedule.Cosine`.
+    """
 
     iterations: Positive = Field(125_000, description="total number of iterations")
     batch_size: int = Field(50, ge=2, le=2**16, description="real images per step of D")
     d_steps: Positive = Field(4, description="steps of D per iteration")
-    d_lr: float = Field(
-        2e-4, gt=0, le=10, description="Adam's learning rate for D, P and the terms"
+    d_lr: changing(gt=0, le=10) = Field(
+        2e-4, description="Adam's learning rate for D, P and the terms"
     )
-    g_lr: float = Field(2e-4, gt=0, le=10, description="Adam's learning rate for G")
+    g_lr: changing(gt=0, le=10) = Field(2e-4, description="Adam's learning rate for G")
+    beta2: changing(ge=0, lt=1) = Field(
+        0.999, description="Adam's decay of squared gradients, for both players"
+    )
     ema_decay: float = Field(
         0.9999, ge=0, lt=1, description="decay of G's moving average, per iteration"
+    )
+    ema_half_life: changing(ge=0, le=LARGEST) | None = Field(
+        None, description="of the average, iterations, in place of ema_decay; null: ema_decay"
     )
     ema_start: int = Field(
         1_000,
@@ -188,6 +175,11 @@ class TrainingSettings(Group):
         description="run or generator.safetensors whose weights are taken; null: random weights",
     )
 
+    @property
+    def changes(self) -> bool:
+        """Whether a number of it changes in the course of a run."""
+        return any(isinstance(value, Cosine) for _, value in self)
+
 
 class EvaluationSettings(Group):
     """Defaults of `gan-vkd eval`."""
@@ -199,41 +191,8 @@ class EvaluationSettings(Group):
     nearest_k: Positive = Field(5, description="k of precision, recall, density and coverage")
 
 
-def settings_of(registry: Registry, name: Any, value: Any, within: tuple[str, ...]) -> Group:
-    """Settings told apart by a name: checked by the class that the registry has under it.
-
-    Args:
-        registry: of the class.
-        name: in the registry.
-        value: settings, or None for the defaults.
-        within: where they stand, below the field, for messages.
-    """
-    try:
-        settings = registry[name].Settings
-    except ValueError as error:
-        raise PydanticCustomError("unknown_name", "{reason}", {"reason": str(error)}) from None
-    if isinstance(value, settings):
-        return value
-    try:
-        return settings.model_validate({} if value is None else value)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        problem["loc"] = (*within, *problem["loc"])
-        raise PydanticCustomError("nested", "{problem}", {"problem": problem}) from None
-
-
-def _told_apart(registry: Registry, field: str, default: str) -> Callable[[Any], Group]:
-    """The check of a group of settings whose `field` says which entry of the registry has them."""
-
-    def check(value: Any) -> Group:
-        name = value.get(field, default) if isinstance(value, dict) else default
-        return value if isinstance(value, Group) else settings_of(registry, name, value, ())
-
-    return check
-
-
-_distillation = _told_apart(DISTILLATIONS, "method", "vkd")
-_discriminator = _told_apart(DISCRIMINATORS, "kind", "biggan")
+_distillation = told_apart(DISTILLATIONS, "method", "vkd")
+_discriminator = told_apart(DISCRIMINATORS, "kind", "biggan")
 
 
 def _terms(value: Any) -> dict[str, Group]:

@@ -86,6 +86,7 @@ TERMS = Registry(
         "apa": "gan_vkd.gan.terms.apa:APATerm",
         "augself": "gan_vkd.gan.terms.augself:AugSelfTerm",
         "bcr": "gan_vkd.gan.terms.bcr:BCRTerm",
+        "chain": "gan_vkd.gan.terms.chain:ChainTerm",
         "cr": "gan_vkd.gan.terms.cr:CRTerm",
         "diggan": "gan_vkd.gan.terms.diggan:DigGANTerm",
         "lecam": "gan_vkd.gan.terms.lecam:LeCamTerm",

@@ -34,6 +34,11 @@ class Player:
         processes.average_(self._gradients())
         self.optimiser.step()
 
+    def tune(self, lr: float, betas: tuple[float, float]) -> None:
+        """What the next step goes by."""
+        for group in self.optimiser.param_groups:
+            group |= {"lr": lr, "betas": betas}
+
     def gradient_norm(self) -> torch.Tensor:
         """The norm of the last gradient, over all parameters; a scalar."""
         return torch.nn.utils.get_total_norm(self._gradients())

@@ -3,10 +3,10 @@
 A sentence appears where chance does not explain the figure. Each has a probability of at most .001
 where the judged images are drawn like the real ones, independently of them and of each other (the
 real ones may resemble each other in any way): for classes and duplicates by relabelling, see
-`chance`; for copies, where an image counts or not whatever the other ones are, by Fisher's exact
-test. Of the classes in a sentence one in a thousand is expected to be named for nothing. A class
-that was to have images and has none is told as a fact, and so are images equal to training images
-where there are no held-out ones to compare with (ten in a few hundred).
+`chance`; for copies and traces of augmentation, where an image counts or not whatever the other
+ones are, by Fisher's exact test. Of the classes in a sentence one in a thousand is expected to be
+named for nothing. A class that was to have images and has none is told as a fact, and so are images
+equal to training images where there are no held-out ones to compare with (ten in a few hundred).
 """
 
 from scipy.stats import fisher_exact
@@ -16,6 +16,11 @@ from gan_vkd.evaluation.metrics import INCEPTION_FEWEST
 LEVEL = 0.001
 NAMED = 5  # classes named in a sentence
 SIDES = ("judged", "reference")
+LEAKS = {
+    "holes": "a sharp-cornered patch of one colour, as cutout leaves it",
+    "borders": "a border of one colour, as translation leaves it",
+}
+LEAST_LEAK = 0.01  # of the images, for a sentence
 
 
 def sentences(result: dict) -> list[str]:
@@ -45,6 +50,8 @@ def _nothing(result: dict) -> str:
         parts.append(f"no more images repeat {original}s than among held-out images")
     else:
         parts.append(f"no unlikely number of images equals a {original} pixel by pixel")
+    if result.get("leaks") is not None:
+        parts.append("no trace of augmentation")
     if not parts:
         return "No finding was tested."
     return f"{parts[0].capitalize()}{''.join(f'; {part}' for part in parts[1:])}."
@@ -82,6 +89,13 @@ def untested(result: dict) -> list[str]:
             f"whether images repeat {_original(protocol)}s with small changes (there are no "
             "held-out images to compare with)"
         )
+    if "leaks" in result and result["leaks"] is None:
+        parts.append("whether augmentation leaks into images (statistics hold no images)")
+    elif "leaks" in result and result["leaks"]["colours"] is None:
+        parts.append(
+            "whether augmentation of colours leaks into images, which takes 1,000 of them and "
+            "2,000 real ones"
+        )
     return parts
 
 
@@ -102,6 +116,7 @@ def findings(result: dict) -> list[str]:
         *_copies(result["copies"], result["protocol"], result["extractor"]),
         *_preference(result.get("memorisation"), result["protocol"], result["extractor"]),
         *_duplicates(result["duplicates"]),
+        *_leaks(result.get("leaks")),
     ]
 
 
@@ -207,6 +222,40 @@ def _duplicates(found: dict | None) -> list[str]:
             "another one as the closest 1 % of real images."
         )
     return sentences
+
+
+def _leaks(found: dict | None) -> list[str]:
+    """Nothing where statistics stand for real images, and for results of old."""
+    if found is None:
+        return []
+    count, colours = found["count"], found["colours"]
+    sentences = [
+        f"Augmentation leaks: {_percent(found[name], count, 'judged')} of the images have {what} "
+        f"({_percent(found[name], count, 'real')} of the real ones do)."
+        for name, what in LEAKS.items()
+        if _share_of(found[name], count, 1.0) >= LEAST_LEAK
+    ]
+    if colours is not None:
+        share = _share_of(colours, colours["count"], colours["caught"])
+        if share >= LEAST_LEAK:
+            sentences.append(
+                f"Augmentation leaks, or colours are off: about {share:.0%} of the images have "
+                "colours as after a change of brightness, contrast, saturation or hue."
+            )
+    return sentences
+
+
+def _percent(found: dict, count: dict, side: str) -> str:
+    return f"{found[side] / count[side]:.1%}"
+
+
+def _share_of(found: dict, count: dict, caught: float) -> float:
+    """The share of judged images with a trace, of which that of `caught` is found; 0 by chance."""
+    table = [[found[side], count[side] - found[side]] for side in ("judged", "real")]
+    if fisher_exact(table, alternative="greater").pvalue > LEVEL:
+        return 0.0
+    judged, real = (found[side] / count[side] for side in ("judged", "real"))
+    return min(1.0, (judged - real) / max(caught - real, judged - real))
 
 
 def _names(names: list[str]) -> str:

@@ -14,6 +14,7 @@ from gan_vkd.evaluation.duplicates import duplicates
 from gan_vkd.evaluation.features import Extractor, Features, extract
 from gan_vkd.evaluation.findings import findings, untested
 from gan_vkd.evaluation.further import memorisation, of_samples
+from gan_vkd.evaluation.leaks import leaks
 from gan_vkd.evaluation.metrics import (
     INCEPTION_SPLITS,
     KID_SUBSET,
@@ -33,6 +34,7 @@ from gan_vkd.evaluation.reference import Reference
 from gan_vkd.evaluation.yardstick import kept_gaussian, kept_metrics
 from gan_vkd.progress import Reporter
 
+LIBRARIES = ("torch", "torch-fidelity", "scikit-learn")
 INTERVALS = (
     "95 %, of the sampling of images, not of the training seed; fid: influence function; kid: "
     "first-order term of the U-statistic; inception_score: spread of the splits; precision, "
@@ -81,7 +83,7 @@ def evaluate(
 
     Returns:
         What goes into the JSON file: `extractor`, `protocol`, `metrics`, `expected`, `held_out`,
-        `classes`, `copies`, `memorisation`, `duplicates`, `findings`, `untested`.
+        `classes`, `copies`, `memorisation`, `duplicates`, `leaks`, `findings`, `untested`.
 
     Raises:
         GanVkdError: fewer than k + 2 images on a side, or features that are not finite.
@@ -172,10 +174,7 @@ def evaluate(
             "seed": SEED,
             "extractor_sha256": extractor.sha256,
             "intervals": INTERVALS,
-            "versions": {
-                "gan_vkd": __version__,
-                **{name: version(name) for name in ("torch", "torch-fidelity")},
-            },
+            "versions": {"gan_vkd": __version__} | {name: version(name) for name in LIBRARIES},
         },
         "metrics": as_json(metrics),
         "expected": {
@@ -190,6 +189,7 @@ def evaluate(
         "copies": copies,
         "memorisation": memorised,
         "duplicates": repeated,
+        "leaks": leaks(judged, real.reference, SEED, reporter),
     }
     return {**result, "findings": findings(result), "untested": untested(result)}
 

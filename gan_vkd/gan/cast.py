@@ -1,5 +1,7 @@
 """Who plays in a run: the networks and the terms of a recipe."""
 
+from collections.abc import Mapping
+
 from torch import nn
 
 from gan_vkd.config.core import Recipe
@@ -78,10 +80,24 @@ def terms_of(
         )
         terms[name] = registry[name](settings, setting)
         terms[name].alter(discriminator, augmentation)
-        steps = range(training.d_steps)
-        if not discriminator.alone and any({*GRADIENTS} & terms[name].reads(s) for s in steps):
-            raise GanVkdError(
-                f"--with {name}: needs the gradient of each image's logit by that image, and the "
-                f"discriminator {recipe.discriminator.kind} has batch norm: leave {name} out"
-            )
+    judge = "" if discriminator.alone else f"the discriminator {recipe.discriminator.kind}"
+    _require_fit(terms, judge, range(training.d_steps))
     return terms
+
+
+def _require_fit(terms: Mapping[str, Term], judge: str, steps: range) -> None:
+    """Terms next to a discriminator with batch norm, which is named, or next to each other."""
+    normalising = [
+        f"--with {name} normalises over the batch"
+        for name, term in terms.items()
+        if term.normalises
+    ]
+    norms = [*normalising, *([f"{judge} has batch norm"] if judge else [])]
+    for name, term in terms.items():
+        if norms and any({*GRADIENTS} & term.reads(step) for step in steps):
+            reason = "needs the gradient of each image's logit by that image"
+        elif normalising and type(term).show is not Term.show:
+            reason = "shows D further images beside real and generated ones"
+        else:
+            continue
+        raise GanVkdError(f"--with {name}: {reason}, and {norms[0]}: leave {name} out")

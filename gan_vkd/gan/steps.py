@@ -51,6 +51,8 @@ def discriminator_loss(
         The loss, its parts and what the terms say of themselves, and what they saw.
     """
     reads = frozenset().union(*(term.reads(step) for term in game.terms.values()))
+    for term in game.terms.values():
+        term.begin(draws, "d")
 
     # 1. Real and generated images, augmented alike; D looks at both, and at views that terms ask
     # for, in one pass.
@@ -120,6 +122,8 @@ def generator_loss(
         The loss and its parts.
     """
     generate = partial(_images, game.generator)
+    for term in game.terms.values():
+        term.begin(draws, "g")
     with _frozen(game.discriminator, *game.terms.values()):
         fake = generate(draws.latents, draws.labels)
         logits, h = game.discriminator(game.augment(fake, draws.fake), draws.labels)

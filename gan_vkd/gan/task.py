@@ -13,6 +13,7 @@ from torch import nn
 from gan_vkd import processes
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.registry import LOSSES
+from gan_vkd.config.schedule import Cosine, value_at
 from gan_vkd.data.batches import mirror
 from gan_vkd.data.images import to_float
 from gan_vkd.data.subsets import TrainingData
@@ -26,7 +27,7 @@ from gan_vkd.engine.task import Point, Schedule
 from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.gan.cast import networks_of, terms_of
 from gan_vkd.gan.draws import Draws, StepDraws
-from gan_vkd.gan.ema import average_of, update_average
+from gan_vkd.gan.ema import average_of, decay_at, update_average
 from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator, save_generator
 from gan_vkd.gan.probes import Probes
 from gan_vkd.gan.sampling import class_grid
@@ -35,7 +36,7 @@ from gan_vkd.gan.steps import Game, Real, discriminator_loss, generator_loss
 from gan_vkd.progress import Reporter
 from gan_vkd.randomness import seed_for
 
-BETAS = (0.0, 0.999)  # of both Adams
+BETA1 = 0.0  # of both Adams
 
 
 class Judge(Protocol):
@@ -112,8 +113,8 @@ class GanTask:
 
         # 2. Who trains what.
         judges = {"discriminator": self.discriminator, "terms": self.terms}
-        self.d_player = Player(judges, training.d_lr, BETAS)
-        self.g_player = Player({"generator": self.generator}, training.g_lr, BETAS)
+        self.d_player = Player(judges, *self._step(training.d_lr, 0))
+        self.g_player = Player({"generator": self.generator}, *self._step(training.g_lr, 0))
 
         # 3. The rules, and the random numbers.
         adversarial = LOSSES[recipe.gan.loss]()
@@ -139,7 +140,8 @@ class GanTask:
             paired=adversarial.paired,
             balanced=recipe.data.balance == "classes",
         )
-        static = processes.size() == 1 and all(term.static for term in self.terms.values())
+        static = not training.changes and all(term.static for term in self.terms.values())
+        static = static and processes.size() == 1
         self.replay = Replay(self._compute, device, enabled=device.type == "cuda" and static)
         self.probes = Probes(data, view, training.batch_size, device)
 
@@ -167,6 +169,8 @@ class GanTask:
         """
         drawn = self.share.of_steps(self.draws.of_iteration(iteration))
         inputs = {**to_device(drawn, self.device), **self._shown(drawn)}
+        self.d_player.tune(*self._step(self.recipe.training.d_lr, iteration))
+        self.g_player.tune(*self._step(self.recipe.training.g_lr, iteration))
         scalars = self.replay(self._kind(iteration), inputs, iteration, measure)
         if not measure:
             return {}
@@ -196,6 +200,10 @@ class GanTask:
     def _averaging(self, iteration: int) -> bool:
         return iteration >= self.recipe.training.ema_start
 
+    def _step(self, lr: float | Cosine, iteration: int) -> tuple[float, tuple[float, float]]:
+        """Adam's rate and decays in an iteration."""
+        return value_at(lr, iteration), (BETA1, value_at(self.recipe.training.beta2, iteration))
+
     def _compute(
         self, inputs: Mapping[str, torch.Tensor], iteration: int, measure: bool
     ) -> dict[str, torch.Tensor]:
@@ -214,7 +222,7 @@ class GanTask:
             rivals = (real,) if self.game.adversarial.paired else ()
             loss, g_scalars = generator_loss(self.game, self._paired(g_draws, real), *rivals)
         self.g_player.descend(loss)
-        decay = settings.ema_decay if self._averaging(iteration) else 0.0
+        decay = decay_at(settings, iteration) if self._averaging(iteration) else 0.0
         update_average(self.average, self.generator, decay)
         if not (measure or self.replay.enabled):
             return {}

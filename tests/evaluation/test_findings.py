@@ -159,6 +159,19 @@ def test_training_images_among_the_samples(judge, clean, photographs, tmp_path, 
     assert not any("too alike" in s for s in said)
 
 
+def test_holes_in_a_tenth_of_the_samples(judge, clean, tmp_path):
+    for label, files in enumerate(clean):
+        for i in range(5):
+            pixels = np.array(Image.open(files[i]).convert("RGB"))
+            pixels[8 + i : 24 + i, 4:20] = 127
+            files[i] = tmp_path / "cut" / files[i].parent.name / f"{label}-{i}.png"
+            files[i].parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(files[i])
+    result = judge(clean)
+    assert result["leaks"]["holes"]["judged"] >= 90
+    assert any("cutout leaves it" in s for s in result["findings"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_training_images_a_little_changed(judge, clean, photographs, tmp_path, mirrored):

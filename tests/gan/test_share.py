@@ -33,7 +33,10 @@ OTHERS = {
         "distill.distance=smooth-l1",
         "distill.shuffled=true",
     ),
-    "svd": ("distill.projection=svd", "distill.normalise=none"),
+    "svd, chain": (
+        *("distill.projection=svd", "distill.normalise=none"),
+        "terms.chain={start: 0, speed: 0.3, target: -0.9, base: 0.1}",
+    ),
 }
 FIELD = {
     "cr, bcr, zcr, mode-seeking, san, augself": (

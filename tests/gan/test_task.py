@@ -72,6 +72,33 @@ def test_each_optimiser_has_its_players_parameters_rate_and_betas(data, view):
     assert len(list(task.terms.parameters())) == 1
 
 
+def test_rates_decays_and_the_average_follow_their_schedules(data):
+    """Huang et al.'s, in four iterations, and half-lives of 0, 1, 2 and 2 iterations."""
+    from_to = "training.{}={{first: {}, last: {}, iterations: {}}}".format
+    task = make(
+        *(data, None, from_to("d_lr", 2e-4, 5e-5, 4), from_to("g_lr", 4e-4, 2e-4, 2)),
+        *(
+            from_to("beta2", 0.9, 0.99, 4),
+            from_to("ema_half_life", 0, 2, 2),
+            "training.ema_start=0",
+        ),
+    )
+    assert not task.replay.enabled
+    cosines = [1, 0.5 + 0.5 * 0.5**0.5, 0.5, 0.5 - 0.5 * 0.5**0.5]  # (1 + cos) / 2 by quarters
+    for iteration, cosine in enumerate(cosines):
+        before = [p.clone() for p in task.average.parameters()]
+        task.iterate(iteration)
+        (d,), (g,) = (p.optimiser.param_groups for p in (task.d_player, task.g_player))
+        assert d["lr"] == pytest.approx(5e-5 + 1.5e-4 * cosine)
+        assert g["lr"] == pytest.approx([4e-4, 3e-4, 2e-4, 2e-4][iteration])
+        assert d["betas"] == g["betas"] == (0, pytest.approx(0.99 - 0.09 * cosine))
+        decay = [0, 0.5, 0.5**0.5, 0.5**0.5][iteration]
+        pairs = zip(before, task.generator.parameters(), strict=True)
+        expected = [decay * old + (1 - decay) * live for old, live in pairs]
+        for new, blend in zip(task.average.parameters(), expected, strict=True):
+            assert torch.allclose(new, blend, atol=1e-7)
+
+
 def test_d_steps_come_first_each_with_its_own_images_and_number(data, monkeypatch):
     task = make(data, None, "training.d_steps=3", "data.flip=true")
     calls = []

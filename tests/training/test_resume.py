@@ -56,6 +56,11 @@ def test_resumed_run_has_the_same_bits(gan_vkd, tmp_path, normalise):
         "--augment ada --with adaptive:images=64,start=0.4 --with apa:images=64,start=0.4",
         "--augment cutout --with diggan:weight=1 --with augself --with lecam:start=2 --with san",
         "--loss relativistic --with r1 --with r2 --with zcr --with bcr --with mode-seeking",
+        '--loss relativistic --with r1:gamma={"first":1,"last":0,"iterations":4} '
+        '--set training.d_lr={"first":1e-3,"last":1e-4,"iterations":4} '
+        '--set training.beta2={"first":0.9,"last":0.99,"iterations":4} '
+        '--set training.ema_half_life={"first":0,"last":3,"iterations":4}',
+        "--with chain:start=1,speed=0.3,target=-0.9 --with apa:images=64,start=0.4",
     ],
 )
 def test_methods_of_the_field_resume_with_the_same_bits(gan_vkd, tmp_path, method):

@@ -4,6 +4,7 @@ Brock, Donahue and Simonyan, "Large Scale GAN Training for High Fidelity Natural
 ICLR 2019; shapes as in its authors' CIFAR recipe.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -156,13 +157,30 @@ class DiscriminatorBlock(nn.Module):
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         learned = downsample or in_channels != out_channels
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if learned else nn.Identity()
+        self.norms: nn.ModuleList | None = None
+
+    def normalise(self, layer: Callable[[int], nn.Module]) -> None:
+        """Put a layer, made for a number of channels, behind each convolution."""
+        convolutions = [c for c in (self.conv1, self.conv2, self.shortcut) if hasattr(c, "weight")]
+        self.norms = nn.ModuleList(layer(c.out_channels) for c in convolutions)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[B, in, H, W] → [B, out, H, W], or half the side."""
         h = self.conv1(x if self.first else F.relu(x))
+        if self.norms is not None:
+            return self._normalised(h, x)
         h = F.relu(h)
         if self.downsample:
             h, x = pooled_conv(self.conv2, h), F.avg_pool2d(x, 2)
         else:
             h = self.conv2(h)
         return h + self.shortcut(x)  # a 1x1 convolution commutes with average pooling
+
+    def _normalised(self, h: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The rest of `forward`: pooling comes after the layers, which do not commute with it."""
+        first, second, *shortcut = self.norms
+        h = second(self.conv2(F.relu(first(h))))
+        x = self.shortcut(x)
+        for norm in shortcut:
+            x = norm(x)
+        return F.avg_pool2d(h + x, 2) if self.downsample else h + x

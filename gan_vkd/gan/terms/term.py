@@ -201,8 +201,8 @@ class Term(nn.Module, ABC):
     Its parameters are trained with D's, its buffers are its own; both are saved with the run. A
     subclass says in its docstring the paper, the equation, and what it changes for whom.
 
-    In a step of D its methods are called in this order: `real`, `show`, `discriminator`; in a step
-    of G: `generator`. All but what a term needs may be left as they are.
+    In a step of D its methods are called in this order: `begin`, `real`, `show`, `discriminator`;
+    in a step of G: `begin`, `generator`. All but what a term needs may be left as they are.
 
     Args:
         settings: its `Settings`.
@@ -211,6 +211,7 @@ class Term(nn.Module, ABC):
 
     paper: ClassVar[str]
     Settings: ClassVar[type[Group]] = TermSettings
+    normalises = False  # whether it has D normalise over real images and over generated ones
     static = True  # whether shapes are fixed and the device is asked nothing, apart from `phase`
 
     def __init__(self, settings: Group, setting: Setting):
@@ -260,6 +261,9 @@ class Term(nn.Module, ABC):
     def phase(self, step: int, iteration: int) -> Hashable:
         """All through which the step's number decides which operations the term has."""
         return self.reads(step)
+
+    def begin(self, draws: StepDraws, training: str) -> None:
+        """A step begins, of `d` or of `g`; D has seen nothing yet."""
 
     def real(self, scene: Scene) -> Real:
         """What D is shown as real."""

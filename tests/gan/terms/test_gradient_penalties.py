@@ -42,6 +42,16 @@ def test_ds_step_is_r3gans(terms, judge):
     assert same(gradients(loss, play.d), gradients(expected, play.d))
 
 
+def test_gamma_may_change():
+    play = SmallGame({"r1": {"gamma": {"first": 8.0, "last": 2.0, "iterations": 4}}})
+    bare = discriminator_loss(SmallGame({}).game, play.real, play.of_d, 0, 0)[0]
+    for iteration, gamma in ((0, 8), (2, 5), (4, 2), (9, 2)):
+        loss, scalars, _ = discriminator_loss(play.game, play.real, play.of_d, 0, iteration)
+        assert torch.allclose(loss - bare, gamma / 2 * scalars["r1"])
+    assert not play.game.terms["r1"].static
+    assert "half of 8 to 2 over 4 iterations" in play.game.terms["r1"].summary()
+
+
 def test_gs_step_compares_with_real_images_that_it_augments_anew():
     play = SmallGame({}, policies=["translation"], loss="relativistic")
     g = play.of_g
