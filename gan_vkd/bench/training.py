@@ -210,6 +210,8 @@ def _part_calls(task: GanTask) -> dict[str, tuple[Callable[[], object], float]]:
         return torch.cat([task.game.augment(real, of_d.real), task.game.augment(fake, of_d.fake)])
 
     def judging() -> None:
+        for term in task.terms.values():
+            term.begin(of_d, "d")
         with task._autocast():
             logits, h = task.discriminator(shown, labels)
             loss = sum(task.game.adversarial.discriminator(*logits.chunk(2)).values())

@@ -69,7 +69,7 @@ def test_train(gan_vkd, tmp_path):
     arguments = ("--preset", "tiny", "--set", "training.d_steps=2", "--set", "gan.channels=4")
     result = gan_vkd(
         *("bench", "train", *arguments, "--batch", 4, "--batch", 8, "--rounds", 1),
-        *("--with", "lecam", "--profile", trace, "--quiet", "--device", "cpu"),
+        *("--with", "lecam", "--with", "chain", "--profile", trace, "--quiet", "--device", "cpu"),
     )
     assert result.exit_code == 0, result.output
     whole = {(row[0], row[1]): row for row in rows(result.stdout) if len(row) == 11}
