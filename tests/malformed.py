@@ -95,7 +95,7 @@ def recipe_fields() -> Iterator[Case]:
             wrong: tuple = ("{a: 1}", "[[1]]")
             if isinstance(default, bool):
                 wrong += ("maybe", "3")
-            elif isinstance(default, (int, float)) or field in ("ratio", "weight"):
+            elif isinstance(default, (int, float)) or field in ("ratio", "weight", "ema_half_life"):
                 wrong += ("many", "-1", ".nan", ".inf", "1" + "0" * 40, "true")
             elif field.endswith("widths"):
                 wrong += ("many", "[0]", "[-4, 4, 4]", "[.inf, 4, 4]")

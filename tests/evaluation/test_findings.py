@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from gan_vkd.data.images import ImageSet
-from gan_vkd.evaluation import protocol
+from gan_vkd.evaluation import leaks, protocol
 from gan_vkd.evaluation.classes import ClassFigures, asked_for
 from gan_vkd.evaluation.features import Features
 from gan_vkd.evaluation.findings import findings, sentences, untested
@@ -63,10 +63,14 @@ def place(folder: Path, classes: list[list[Path]], flat: bool = False) -> Path:
 
 @pytest.fixture
 def judge(gan_vkd, reference, tmp_path, monkeypatch):
-    """Judges images in class folders, or flat; the result as written, without KID (slow)."""
+    """Judges images in class folders, or flat; the result as written, without KID (slow).
+
+    Colours (slow too) are judged where asked for.
+    """
     monkeypatch.setattr(protocol, "kid_metric", lambda *_: Metric(None))
 
-    def run(classes: list[list[Path]], flat: bool = False) -> dict:
+    def run(classes: list[list[Path]], flat: bool = False, colours: bool = False) -> dict:
+        monkeypatch.setattr(leaks, "FEWEST", 1_000 if colours else 10_000)
         folder = place(tmp_path / "images", classes, flat)
         flags = ["--reference", reference, "--json", "-", "--quiet", "--extractor", "bundled-1"]
         result = gan_vkd("eval", folder, *flags)
@@ -78,7 +82,8 @@ def judge(gan_vkd, reference, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("flat", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_nothing_stands_out_in_real_images(judge, clean, flat):
-    result = judge(clean, flat)
+    result = judge(clean, flat, colours=True)
+    assert result["leaks"]["colours"]["judged"] > 0
     assert result["findings"] == []
     assert result["protocol"]["unseen_count"] == 1000
     of_class = result["classes"][0]
