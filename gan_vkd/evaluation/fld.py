@@ -19,7 +19,8 @@ from gan_vkd.progress import QUIET, Reporter
 from gan_vkd.randomness import generator
 
 FITTED = 10_000  # training images at most that variances are fitted to
-ROWS = 256  # of a block
+ROWS = 64  # of a block
+NOTHING = -80.0  # logarithm of a share that is none; exp takes far longer where it underflows
 STEPS, RATE = 50, 0.5  # of Adam, at most
 FEWEST_STEPS = 7
 SETTLED, LOOKED_BACK = 5e-4, 4  # no loss of so many steps before differs by more
@@ -97,9 +98,9 @@ def _likelihoods(
     variances = fitted(_squared(training, centres, kind), to_mean, dim, reporter)
     found, shares = [], torch.zeros(len(centres), dtype=torch.float64, device=centres.device)
     for block in _squared(points, centres, kind):
-        parts = _components(block, variances, dim)
-        found.append(parts.logsumexp(dim=1))
-        shares += (parts - found[-1][:, None]).exp().sum(dim=0)
+        likelihoods, parts, totals = _shares(_components(block, variances, dim))
+        found.append(likelihoods)
+        shares += ((1 / totals) @ parts).double()
     return torch.cat(found).double(), shares * len(centres) / len(points)
 
 
@@ -118,28 +119,32 @@ def fitted(
         reporter: shows a bar.
     """
     nearest = torch.stack([block.amin(dim=0) for block in blocks]).amin(dim=0)
-    logs = ((nearest + LEAST) / dim).log().requires_grad_()
-    origin = torch.zeros((), dtype=logs.dtype, device=logs.device, requires_grad=True)
+    logs = ((nearest + LEAST) / dim).log()
+    origin = torch.zeros((), dtype=logs.dtype, device=logs.device)
     adam, losses = torch.optim.Adam([logs, origin], lr=RATE), []
     with reporter.bar("Variances", STEPS) as bar:
         for _ in range(STEPS):
-            adam.zero_grad()
             losses.append(0.0)
-            for block, far in zip(blocks, to_mean.split(ROWS), strict=True):
-                parts = _components(block, logs, dim).logsumexp(dim=1)
-                around = _density(ORIGIN**2 * far, origin, dim)
-                loss = -torch.logaddexp(parts, around).sum() / (len(to_mean) * dim)
-                loss.backward()
-                losses[-1] += float(loss.detach())
+            logs.grad, origin.grad = torch.zeros_like(logs), torch.zeros_like(origin)
+            for block, distances in zip(blocks, to_mean.split(ROWS), strict=True):
+                far = ORIGIN**2 * distances
+                around = _density(far, origin, dim)
+                likelihoods, parts, totals = _shares(_components(block, logs, dim), around)
+                losses[-1] -= float(likelihoods.sum())
+                each, held = 1 / totals, (around - likelihoods).exp()
+                logs.grad += (each @ parts) * dim - each @ parts.mul_(block) * (-logs).exp()
+                origin.grad += (held * (dim - far * (-origin).exp())).sum()
+            for gradient in (logs.grad, origin.grad):
+                gradient /= 2 * len(to_mean) * dim
+            losses[-1] /= len(to_mean) * dim
             adam.step()
-            with torch.no_grad():
-                logs.clamp_(-NARROWEST, NARROWEST)
+            logs.clamp_(-NARROWEST, NARROWEST)
             bar.advance(1)
             before = losses[-1 - LOOKED_BACK : -1]
             settled = all(abs(losses[-1] - each) < SETTLED for each in before)
             if settled and len(losses) >= FEWEST_STEPS:
                 break
-    return logs.detach()
+    return logs
 
 
 def _squared(points: torch.Tensor, centres: torch.Tensor, kind: torch.dtype) -> list[torch.Tensor]:
@@ -152,6 +157,21 @@ def _squared(points: torch.Tensor, centres: torch.Tensor, kind: torch.dtype) -> 
         .to(kind)
         for part in points.split(ROWS)
     ]
+
+
+def _shares(
+    parts: torch.Tensor, beside: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Log-likelihoods [P], and what each component has of them: [P, M], over totals [P].
+
+    Args:
+        parts: logarithms of components, [P, M], which are overwritten.
+        beside: that of one more component, [P].
+    """
+    top = parts.amax(dim=1) if beside is None else torch.maximum(parts.amax(dim=1), beside)
+    parts.sub_(top[:, None]).clamp_(min=NOTHING).exp_()
+    totals = parts.sum(dim=1) if beside is None else parts.sum(dim=1) + (beside - top).exp()
+    return top + totals.log(), parts, totals
 
 
 def _components(block: torch.Tensor, logs: torch.Tensor, dim: int) -> torch.Tensor:

@@ -10,6 +10,7 @@ from gan_vkd.evaluation.authenticity import authenticity, copying_statistic, to_
 from gan_vkd.evaluation.cells import cells_of, copying_over_cells
 from gan_vkd.evaluation.copies import Seen
 from gan_vkd.evaluation.fld import feature_likelihood_divergence
+from gan_vkd.evaluation.kept import Tensors, of_real
 from gan_vkd.evaluation.metrics import SEED, Metric, as_json, with_error
 from gan_vkd.evaluation.mind import mind
 from gan_vkd.evaluation.preference import preference
@@ -65,8 +66,16 @@ def memorisation(
         return None
     index = Index(training.features, device)
     sides = {"judged": judged[0], "held_out": unseen}
+
+    def of_held_out() -> Tensors:
+        own, others = to_training(unseen.features, index, reporter)
+        return {"own": torch.from_numpy(own), "others": torch.from_numpy(others)}
+
+    arrays = (unseen.features, training.features)
+    kept = of_real("to training", arrays, (), device, of_held_out, reporter)
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {
-        name: to_training(side.features, index, reporter) for name, side in sides.items()
+        "judged": to_training(judged[0].features, index, reporter),
+        "held_out": (kept["own"].numpy(), kept["others"].numpy()),
     }
     statistic = Metric(*copying_statistic(found["judged"][0], found["held_out"][0]))
     points = {name: side.features for name, side in sides.items()}
