@@ -26,7 +26,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def started(count: int, *arguments: object) -> subprocess.Popen:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*launcher, "--nproc-per-node", str(count), "-m", "gan_vkd", *map(str, arguments)]
+    launcher += [
+        "--nproc-per-node",
+        str(count),
+        "-m",
+        "--",
+    ]  # or torchrun takes --num
+    command = [*launcher, "gan_vkd", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
