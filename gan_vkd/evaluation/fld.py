@@ -143,6 +143,7 @@ def fitted(
             before = losses[-1 - LOOKED_BACK : -1]
             settled = all(abs(losses[-1] - each) < SETTLED for each in before)
             if settled and len(losses) >= FEWEST_STEPS:
+                bar.advance(STEPS - len(losses))
                 break
     return logs
 
