@@ -37,6 +37,7 @@ def test_eval_mode_does_not_move_the_vector():
 
 
 def test_gradient_is_that_of_torchs_own_spectral_norm():
+    torch.manual_seed(0)  # of some weights the two largest singular values are nearly one
     weight = torch.randn(5, 7, dtype=torch.float64, requires_grad=True)
     ours = SpectralNorm(weight).double().eval()
     for _ in range(300):
