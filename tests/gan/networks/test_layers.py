@@ -16,6 +16,7 @@ from gan_vkd.gan.networks.layers import (
 
 
 def test_power_iterations_converge_to_the_largest_singular_value():
+    torch.manual_seed(0)
     layer = nn.Conv2d(6, 8, 3)
     initialise(layer, spectral_norm=True)
     for _ in range(200):
