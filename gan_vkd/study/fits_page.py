@@ -15,7 +15,7 @@ from gan_vkd.paths import replacing
 from gan_vkd.study.cells import difference_cell, spread_cell
 from gan_vkd.study.picture import curves_picture
 from gan_vkd.study.plan import Claim
-from gan_vkd.study.students import Fit, StudentWorkplace
+from gan_vkd.study.students import Fit, StudentWorkplace, teacher_of
 
 Which = Literal["last", "best"]
 
@@ -52,8 +52,8 @@ class Fits:
 
     def teacher(self, pair: str, which: Which) -> dict[int, float]:
         """Its top-1, percent, by seed."""
-        name = f"teacher-{self.study.pairs[pair].teacher}"
-        return self._top1(lambda unit: unit.pair == name, which)
+        teacher = teacher_of(self.study.pairs[pair].teacher)
+        return self._top1(lambda unit: unit == teacher, which)
 
     def top1(self, pair: str, arm: str, which: Which) -> dict[int, float]:
         """Top-1 of a pair's students, percent, by seed."""

@@ -18,6 +18,7 @@ QUICK = {
     "student": {"image_size": 16},
     "training": {"epochs": 2, "batch_size": 16, "log_every": 1, "warmup": 0, "precision": "fp32"},
 }
+TEACHER, TEACHERS_SEED = "teacher-", 0
 UNSEEN = {"data": ("data_root",), "teacher": ("spec", "weights"), "training": ("precision",)}
 
 
@@ -47,7 +48,7 @@ class StudentStudy(Group):
         common: settings of every student, over the command's defaults.
         arms: name → its settings, over those.
         baseline: the arm that the others are compared with.
-        seeds: of everything random; teachers have the first.
+        seeds: of everything random; teachers have `TEACHERS_SEED`, whichever of these are done.
         claims: what would count as support, for each pair; the metric is `top1`, in percent.
         published: figures of papers, in a table of their own.
         answer: what came out, in words; the one field that is written afterwards.
@@ -82,16 +83,14 @@ class StudentStudy(Group):
 
     def units(self) -> list["Fit"]:
         """The teachers; then all pairs and arms of a seed, and the next seed."""
-        teachers = [Fit(f"teacher-{name}", None, self.seeds[0]) for name in self.teachers]
-        students = [
-            Fit(pair, arm, seed) for seed in self.seeds for pair in self.pairs for arm in self.arms
-        ]
-        return teachers + students
+        return [unit for part in self.in_turn() for unit in part]
 
     def in_turn(self) -> list[list["Fit"]]:
         """What can be done side by side, one behind the other: the teachers, their students."""
-        count = len(self.teachers)
-        return [self.units()[:count], self.units()[count:]]
+        students = [
+            Fit(pair, arm, seed) for seed in self.seeds for pair in self.pairs for arm in self.arms
+        ]
+        return [[teacher_of(name) for name in self.teachers], students]
 
     def layers(self, unit: "Fit", places: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         """The layers of a unit's recipe, over the command's defaults.
@@ -102,7 +101,7 @@ class StudentStudy(Group):
         """
         own = (f"unit {unit}", {**places, "training": {"seed": unit.seed}})
         if unit.arm is None:
-            name = unit.pair.removeprefix("teacher-")
+            name = unit.pair.removeprefix(TEACHER)
             return [(f"{self.name}: teacher {name}", self.teachers[name]), own]
         return [
             (f"{self.name}: common", self.common),
@@ -122,6 +121,11 @@ class Fit:
 
     def __str__(self) -> str:
         return "/".join([self.pair, *([] if self.arm is None else [self.arm, str(self.seed)])])
+
+
+def teacher_of(name: str) -> Fit:
+    """The training of a teacher."""
+    return Fit(f"{TEACHER}{name}", None, TEACHERS_SEED)
 
 
 @dataclass(frozen=True)
@@ -167,8 +171,8 @@ class StudentWorkplace:
         root = None if self.data_root is None else str(self.data_root.absolute())
         places: dict[str, Any] = {"data": {"data_root": root}}
         if unit.arm is not None and _method(self.study.arms[unit.arm]) != "none":
-            teacher = Fit(f"teacher-{self.study.pairs[unit.pair].teacher}", None, 0)
-            places["teacher"] = {"spec": f"file:{self.network(teacher).absolute()}"}
+            teacher = self.network(teacher_of(self.study.pairs[unit.pair].teacher))
+            places["teacher"] = {"spec": f"file:{teacher.absolute()}"}
         return self.study.layers(unit, places)
 
     def recipe(self, unit: Fit) -> ClassificationRecipe:

@@ -13,9 +13,9 @@ import yaml
 
 from gan_vkd.errors import GanVkdError
 from gan_vkd.progress import QUIET
+from gan_vkd.study import stages
 from gan_vkd.study.fit import train_fit
 from gan_vkd.study.fits_page import Fits, write_fits_page
-from gan_vkd.study.stages import run_here
 from gan_vkd.study.students import StudentWorkplace, read_students, settings_of
 from gan_vkd.tensors import read_tensors
 
@@ -52,7 +52,8 @@ def test_table_1_has_the_benchmarks_recipe():
     kept = read_students(STUDIES / "table1.yaml", only={"pairs": ["resnet50_vgg8"], "seeds": [1]})
     assert list(kept.teachers) == ["resnet50"]
     assert kept.published[0].arms["kd"] == [73.81]
-    assert {u.seed for u in kept.units()} == {1}
+    assert [u.seed for u in kept.in_turn()[0]] == [0]  # the teacher of all seeds
+    assert {u.seed for u in kept.in_turn()[1]} == {1}
 
 
 def test_what_is_no_study(tmp_path):
@@ -71,8 +72,8 @@ def test_what_is_no_study(tmp_path):
 @pytest.fixture(scope="module")
 def fit():
     """Trains a unit in this process."""
-    stages = [partial(train_fit, deadline=math.inf, keep_run=False)]
-    return lambda work, name: run_here(work, name, stages, torch.device("cpu"), QUIET)
+    training = [partial(train_fit, deadline=math.inf, keep_run=False)]
+    return lambda work, name: stages.run_here(work, name, training, torch.device("cpu"), QUIET)
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,23 @@ def test_students_wait_for_their_teacher_and_flags_of_generators_are_refused(rep
         "teacher-efficientnet-lite0",
         *(f"lite0_mobilenetv2/kd/{seed}" for seed in (0, 1)),
     ]
+
+
+def test_students_are_not_started_where_their_teachers_failed_or_were_stopped(
+    reproduce, tmp_path, monkeypatch
+):
+    asked, codes = [], [1, 0, 0]
+
+    def side_by_side(work, stages, commands, *_):
+        asked.append([str(unit) for unit in commands])
+        return codes.pop(0)
+
+    monkeypatch.setattr(stages, "run_side_by_side", side_by_side)
+    flags = ("fig4", "--quick", "--arms", "none,orthogonal-bare", "--train", "--out", tmp_path)
+    assert reproduce(*flags).exit_code == 1
+    assert asked == [["teacher-resnet32x4"]]
+    assert reproduce(*flags).exit_code == 0
+    assert [len(part) for part in asked] == [1, 1, 4]
 
 
 def test_other_settings_are_no_part_of_the_study(done, fit):
