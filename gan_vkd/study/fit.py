@@ -32,16 +32,7 @@ def train_fit(
 ) -> Outcome:
     """Train, and put the network, its accuracy and its curve aside.
 
-    Args:
-        work: the study.
-        unit: of it.
-        device: where.
-        deadline: on `time.monotonic`'s clock.
-        keep_run: leave the run's directory there when all is done.
-        reporter: told everything.
-
-    Returns:
-        How it ended.
+    Arguments and result are those of `gan_vkd.study.train.train_unit`.
 
     Raises:
         GanVkdError: training failed; the teacher is not trained yet; or a result that is there has

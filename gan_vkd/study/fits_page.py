@@ -11,8 +11,8 @@ import yaml
 
 from gan_vkd.bench.table import markdown
 from gan_vkd.evaluation.seeds import Paired, over_seeds, paired, verdict
-from gan_vkd.paths import replacing
 from gan_vkd.study.cells import difference_cell, spread_cell
+from gan_vkd.study.frame import claims_section, write_framed
 from gan_vkd.study.picture import curves_picture
 from gan_vkd.study.plan import Claim
 from gan_vkd.study.students import Fit, StudentWorkplace, teacher_of
@@ -110,43 +110,22 @@ def write_fits_page(fits: Fits, page: Path) -> list[Path]:
     Returns:
         The files.
     """
-    folder, study = page.with_suffix(""), fits.study
-    pictures = {}
+    study, pictures = fits.study, {}
     for number, pair in enumerate(study.pairs):
-        pictures[pair] = folder / f"curves-{number}.png"
+        pictures[pair] = page.with_suffix("") / f"curves-{number}.png"
         curves_picture(fits.curves(pair), study.baseline, "top-1, %", pictures[pair])
-    everything = folder / f"{page.stem}.json"
-    with replacing(everything) as temporary:
-        temporary.write_text(json.dumps(fits.as_json(), indent=1, allow_nan=False) + "\n")
-    parts = [f"# {study.title}", study.question.strip()]
-    if study.answer:
-        parts += ["## The answer", study.answer.strip()]
-    if study.claims:
-        parts.append(_claims(fits))
-    parts += ["## What came out", *_tables(fits), "## Curves", "Accuracy after every epoch:"]
-    parts += [f"![{pair}]({folder.name}/{path.name})" for pair, path in pictures.items()]
-    parts += ["## How it was made", *_protocol(fits)]
-    parts.append(f"Every figure: [{everything.name}]({folder.name}/{everything.name}).")
-    with replacing(page) as temporary:
-        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    return [page, everything, *pictures.values()]
-
-
-def _claims(fits: Fits) -> str:
-    rows = []
-    for claim in fits.study.claims:
-        for pair in fits.study.pairs:
-            difference, said = fits.claimed(pair, claim)
-            what = f"top-1 of {claim.arm} less {claim.against}: {claim.better}"
-            rows.append([claim.says, what, pair, difference_cell(difference), said])
-    header = ["claim", "supported where", "pair", "difference [95 %] (pairs)", "verdict"]
-    rule = (
-        "Written in the study's file before anything was trained. A claim is *supported* where the "
-        "95 % interval of the difference over seeds (paired, Student's t, last epoch) lies wholly "
-        "on its side of 0, *against* where it lies wholly on the other, else *not shown*, and "
-        "*incomplete* before all seeds are in. Each stands for itself, uncorrected."
+    judged = [
+        (claim, pair, *fits.claimed(pair, claim)) for claim in study.claims for pair in study.pairs
+    ]
+    return write_framed(
+        page,
+        study,
+        claims=claims_section(judged, "pair", "last epoch") if judged else "",
+        found=_tables(fits),
+        pictures=pictures,
+        protocol=_protocol(fits),
+        everything=fits.as_json(),
     )
-    return "\n\n".join(["## What would count as support", rule, markdown(header, rows)])
 
 
 def _tables(fits: Fits) -> list[str]:

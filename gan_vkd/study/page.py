@@ -1,6 +1,5 @@
 """A study's page: what was asked, what would count, what came out, and how it was made."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -8,8 +7,8 @@ import yaml
 
 from gan_vkd.bench.table import markdown
 from gan_vkd.config.core import Recipe
-from gan_vkd.paths import replacing
 from gan_vkd.study.cells import difference_cell, number_cell, spread_cell
+from gan_vkd.study.frame import claims_section, write_framed
 from gan_vkd.study.picture import curves_picture
 from gan_vkd.study.plan import Study
 from gan_vkd.study.results import LOGGED, METRICS, Results
@@ -24,47 +23,28 @@ def write_page(results: Results, page: Path) -> list[Path]:
     Returns:
         The files.
     """
-    folder, study = page.with_suffix(""), results.study
-    pictures = {}
+    study, pictures = results.study, {}
     for dataset in study.datasets:
         for metric in study.curves:
-            path = folder / f"{Path(dataset).stem}-{metric}.png"
+            path = page.with_suffix("") / f"{Path(dataset).stem}-{metric}.png"
             curves = results.curves(dataset, study.extractors[0], metric)
             curves_picture(curves, study.baseline, metric, path)
             pictures[f"{dataset}, {metric}"] = path
-    everything = folder / f"{page.stem}.json"
-    with replacing(everything) as temporary:
-        temporary.write_text(json.dumps(results.as_json(), indent=1, allow_nan=False) + "\n")
-    parts = [f"# {study.title}", study.question.strip()]
-    if study.answer:
-        parts += ["## The answer", study.answer.strip()]
-    parts.append(_claims(results))
-    parts += ["## What came out", *_tables(results), *_agreement(results), "## Curves"]
-    parts += [f"![{name}]({folder.name}/{path.name})" for name, path in pictures.items()]
-    parts += ["## How it was made", *_protocol(results)]
-    parts.append(f"Every figure: [{everything.name}]({folder.name}/{everything.name}).")
-    with replacing(page) as temporary:
-        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    return [page, everything, *pictures.values()]
-
-
-def _claims(results: Results) -> str:
-    study = results.study
-    rows = []
-    for claim in study.claims:
-        for dataset in study.datasets:
-            difference, said = results.claimed(dataset, study.extractors[0], claim)
-            what = f"{claim.metric} of {claim.arm} less {claim.against}: {claim.better}"
-            rows.append([claim.says, what, dataset, difference_cell(difference), said])
-    header = ["claim", "supported where", "data", "difference [95 %] (pairs)", "verdict"]
-    rule = (
-        "Written in the study's file before anything was trained. A claim is *supported* where the "
-        "95 % interval of the difference over seeds (paired, Student's t, at the last checkpoint, "
-        f"by {study.extractors[0]}) lies wholly on its side of 0, *against* where it lies wholly "
-        "on the other, else *not shown*, and *incomplete* before all seeds are in. Each stands for "
-        "itself, uncorrected: of forty claims of which none holds, one is supported by chance."
+    extractor = study.extractors[0]
+    judged = [
+        (claim, dataset, *results.claimed(dataset, extractor, claim))
+        for claim in study.claims
+        for dataset in study.datasets
+    ]
+    return write_framed(
+        page,
+        study,
+        claims=claims_section(judged, "data", f"at the last checkpoint, by {extractor}"),
+        found=[*_tables(results), *_agreement(results)],
+        pictures=pictures,
+        protocol=_protocol(results),
+        everything=results.as_json(),
     )
-    return "\n\n".join(["## What would count as support", rule, markdown(header, rows)])
 
 
 def _tables(results: Results) -> list[str]:

@@ -1,14 +1,17 @@
 """What a study is: a YAML file of arms, seeds, checkpoints and claims; and where its files lie."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError, model_validator
 
 from gan_vkd.config.core import Group, Positive, Recipe
 from gan_vkd.config.layers import file_layer, merge, preset_layer, resolve
 from gan_vkd.errors import GanVkdError
+
+S = TypeVar("S", bound=Group)
 
 # Settings of a run that depend on the machine, or that a checkpoint does not depend on.
 FREE = {"data": ("dataset", "data_root", "subset"), "training": ("iterations", "precision")}
@@ -43,6 +46,13 @@ class Claim(Group):
     against: str
     metric: str
     better: Literal["lower", "higher"]
+
+
+def require_arms(arms: Iterable[str], baseline: str, claims: list[Claim]) -> None:
+    """Refuse a baseline, or a claim, about an arm that is not there."""
+    for name in (baseline, *(arm for claim in claims for arm in (claim.arm, claim.against))):
+        if name not in arms:
+            raise ValueError(f"no arm is called {name!r}")
 
 
 class Study(Group):
@@ -84,9 +94,7 @@ class Study(Group):
 
     @model_validator(mode="after")
     def _arms_are_there(self) -> "Study":
-        for name in (self.baseline, *(a for c in self.claims for a in (c.arm, c.against))):
-            if name not in self.arms:
-                raise ValueError(f"no arm is called {name!r}")
+        require_arms(self.arms, self.baseline, self.claims)
         if not self.checkpoints or self.checkpoints != sorted(set(self.checkpoints)):
             raise ValueError("checkpoints go upwards")
         return self
@@ -237,13 +245,7 @@ def read_study(path: Path, quick: bool = False, only: dict[str, Any] | None = No
     if quick:
         common = merge(fields.get("common", {}), QUICK["common"])
         fields |= {**QUICK, "common": common, "extractors": ["bundled-1"]}
-    try:
-        study = Study.model_validate({"name": path.stem, **fields})
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = [str(path), ".".join(map(str, problem["loc"]))]
-        where.append(problem["msg"].removeprefix("Value error, "))
-        raise GanVkdError(": ".join(filter(None, where))) from None
+    study = validated(Study, path, fields)
     kept = {name: picked(fields[name], chosen, name) for name, chosen in (only or {}).items()}
     if "arms" in kept:
         kept["claims"] = [c for c in study.claims if {c.arm, c.against} <= kept["arms"].keys()]
@@ -251,6 +253,21 @@ def read_study(path: Path, quick: bool = False, only: dict[str, Any] | None = No
     for unit in study.units():
         study.recipe(unit, study.checkpoints[-1], {})
     return study
+
+
+def validated(kind: type[S], path: Path, fields: dict[str, Any]) -> S:
+    """A study of a kind from the fields of its file.
+
+    Raises:
+        GanVkdError: names the file and the first field that is wrong.
+    """
+    try:
+        return kind.model_validate({"name": path.stem, **fields})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = [str(path), ".".join(map(str, problem["loc"]))]
+        where.append(problem["msg"].removeprefix("Value error, "))
+        raise GanVkdError(": ".join(filter(None, where))) from None
 
 
 def picked(known: Any, chosen: list, what: str) -> Any:

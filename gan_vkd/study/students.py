@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from gan_vkd.config.classification import ClassificationRecipe
 from gan_vkd.config.core import Group
 from gan_vkd.config.layers import file_layer, merge, resolve
-from gan_vkd.errors import GanVkdError
-from gan_vkd.study.plan import Claim, picked
+from gan_vkd.study.plan import Claim, picked, require_arms, validated
 
 # Any study at the scale of a test: the first pair, its networks as they are.
 QUICK = {
@@ -69,9 +68,7 @@ class StudentStudy(Group):
 
     @model_validator(mode="after")
     def _all_is_there(self) -> "StudentStudy":
-        for name in (self.baseline, *(a for c in self.claims for a in (c.arm, c.against))):
-            if name not in self.arms:
-                raise ValueError(f"no arm is called {name!r}")
+        require_arms(self.arms, self.baseline, self.claims)
         for name, pair in self.pairs.items():
             if pair.teacher not in self.teachers:
                 raise ValueError(f"pair {name}: no teacher is called {pair.teacher!r}")
@@ -209,14 +206,7 @@ def read_students(
         fields["teachers"] = {teacher: merge(fields["teachers"][teacher], QUICK)}
         fields["common"] = merge(fields.get("common", {}), QUICK)
         fields["published"] = []
-    try:
-        study = StudentStudy.model_validate({"name": path.stem, **fields})
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = [str(path), ".".join(map(str, problem["loc"]))]
-        where.append(problem["msg"].removeprefix("Value error, "))
-        raise GanVkdError(": ".join(filter(None, where))) from None
-    study = _kept(study, only or {})
+    study = _kept(validated(StudentStudy, path, fields), only or {})
     for unit in study.units():
         StudentWorkplace(study, Path()).recipe(unit)
     return study
