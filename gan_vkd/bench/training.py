@@ -204,7 +204,7 @@ def _part_calls(task: GanTask) -> dict[str, tuple[Callable[[], object], float]]:
 
     def drawing() -> torch.Tensor:
         with torch.no_grad(), task._autocast():
-            return at_least_fp32(task.generator(of_d.latents, of_d.labels))
+            return at_least_fp32(task.game.generator(of_d.latents, of_d.labels))
 
     def augmenting() -> torch.Tensor:
         return torch.cat([task.game.augment(real, of_d.real), task.game.augment(fake, of_d.fake)])
@@ -213,7 +213,7 @@ def _part_calls(task: GanTask) -> dict[str, tuple[Callable[[], object], float]]:
         for term in task.terms.values():
             term.begin(of_d, "d")
         with task._autocast():
-            logits, h = task.discriminator(shown, labels)
+            logits, h = task.game.discriminator(shown, labels)
             loss = sum(task.game.adversarial.discriminator(*logits.chunk(2)).values())
         (loss + 0 * h.sum()).backward()
 

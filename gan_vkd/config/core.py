@@ -170,6 +170,9 @@ class TrainingSettings(Group):
     deterministic: bool = Field(
         False, description="use deterministic kernels: the same bits on every run, on a GPU too"
     )
+    compile: bool = Field(
+        False, description="compile G, D and the augmentation: a slow start, then faster iterations"
+    )
     init: str | None = Field(
         None,
         description="run or generator.safetensors whose weights are taken; null: random weights",

@@ -139,10 +139,10 @@ def verdict(difference: Paired | None, lower_is_better: bool) -> str:
 
     Returns:
         `supported` or `against` where the interval lies on that side of 0, `not shown` where it
-        holds 0, `not tried` without two pairs.
+        holds 0, `one seed` where there is one, `not tried` where there is none.
     """
     if difference is None or difference.low is None:
-        return "not tried"
+        return "not tried" if difference is None else "one seed"
     below, above = difference.high < 0, difference.low > 0
     if not (below or above):
         return "not shown"

@@ -8,6 +8,7 @@ from rich.table import Table
 from gan_vkd.terminal import printable
 
 DECIMALS = 5  # shown at most
+LARGE = 1e6  # from here on a number is shown by its power of ten
 
 NAMES = {
     "fid": ("FID", "lower is better"),
@@ -217,5 +218,7 @@ def figure(value: float | None) -> str:
 
 def _rounded(value: float, digits: int) -> str:
     """So many digits after the point; 0 without any, and without a sign, where all are 0."""
+    if abs(value) >= LARGE:
+        return f"{value:.2e}"
     text = f"{value:.{digits}f}"
     return text if float(text) else "0"

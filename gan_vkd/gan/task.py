@@ -26,6 +26,7 @@ from gan_vkd.engine.replay import Replay
 from gan_vkd.engine.task import Point, Schedule
 from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.gan.cast import networks_of, terms_of
+from gan_vkd.gan.compiled import compiled
 from gan_vkd.gan.draws import Draws, StepDraws
 from gan_vkd.gan.ema import average_of, decay_at, update_average
 from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator, save_generator
@@ -127,6 +128,8 @@ class GanTask:
             teacher=view and self.share.teacher(view.see),
             together=self.share.together,
         )
+        if training.compile:
+            self.game = compiled(self.game, range(training.d_steps), device)
         self.draws = Draws(
             data.train.labels,
             image_size=recipe.data.image_size,

@@ -14,6 +14,7 @@ from gan_vkd.gan.task import GanTask
 from gan_vkd.progress import Reporter
 
 DAY = 86_400  # seconds
+COMPILED = ", compiled (the first iteration takes a minute or more)"
 FASTER = "--preset lab (an hour) or --preset tiny (minutes)"
 
 
@@ -57,7 +58,7 @@ def plan(task: GanTask, start: int, run: Path | None) -> list[str]:
         f"Schedule       iterations {start:,} to {schedule.iterations:,}, each {schedule.d_steps} "
         f"steps of D and one of G, batch {schedule.batch_size}{shared}, "
         f"{schedule.precision}, "
-        f"on {task.device}",
+        f"on {task.device}{COMPILED if schedule.compile else ''}",
         f"Results        {run or 'a new numbered folder under runs/'}",
     ]
 

@@ -68,7 +68,7 @@ def test_verdicts(low, high, lower_is_better, said):
 
 
 def test_one_pair_tries_nothing():
-    assert verdict(Paired(-9.0, None, None, 1), True) == "not tried"
+    assert verdict(Paired(-9.0, None, None, 1), True) == "one seed"
     assert verdict(None, True) == "not tried"
 
 

@@ -59,7 +59,9 @@ def test_numbers_are_whole_whatever_the_width(width):  # CASES 17
         (0.001, 3e-9, "0.00100 ± 0"),
         (18.7, 0.35, "18.70 ± 0.35"),
         (1234.0, 56.0, "1234 ± 56"),
-        (1e30, 0.0, f"{1e30:.5f} ± 0"),  # an interval lost in rounding
+        (999999.0, 56.0, "999999 ± 56"),
+        (1.26e15, 2.4e14, "1.26e+15 ± 2.40e+14"),  # FLD of copies
+        (1e30, 0.0, "1.00e+30 ± 0"),  # an interval lost in rounding
     ],
 )
 def test_no_more_digits_than_are_known(value, half, text):  # CASES 19

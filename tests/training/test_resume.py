@@ -50,6 +50,21 @@ def test_resumed_run_has_the_same_bits(gan_vkd, tmp_path, normalise):
     assert_same_bits(tmp_path / "whole", tmp_path / "cut")
 
 
+@pytest.mark.slow
+def test_a_compiled_run_resumes_with_the_same_bits(tmp_path):
+    """In processes of their own: what else a process has compiled changes the last bits."""
+    flags = [*BASE, "--subset", "0.2", "--augment", "cutout", "--set", "training.compile=true"]
+    on = ["train", "--resume", "--quiet"]
+    for run, given in (
+        ("whole", [*flags, "--iterations", "6"]),
+        ("cut", [*flags, "--iterations", "3"]),
+        ("cut", [*on, "--iterations", "6"]),
+    ):
+        command = [sys.executable, "-m", "gan_vkd", *given, "--run-dir", str(tmp_path / run)]
+        subprocess.run(command, check=True)
+    assert_same_bits(tmp_path / "whole", tmp_path / "cut")
+
+
 @pytest.mark.parametrize(
     "method",
     [
