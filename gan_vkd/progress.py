@@ -1,5 +1,6 @@
 """Progress bars and notices on standard error, silent when asked to be."""
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -17,6 +18,8 @@ from rich.progress import (
 from gan_vkd.terminal import printable
 
 T = TypeVar("T")
+
+MINUTE = 60.0  # seconds between two lines of a log file
 
 
 class Reporter:
@@ -61,19 +64,24 @@ class Bar:
 
     def __init__(self, progress: Progress, task: TaskID):
         self._progress, self._id = progress, task
+        self._told = time.monotonic()
 
     def advance(self, steps: int = 1, status: str | None = None) -> None:
         """Count `steps` units as done; `status` replaces the text after the bar.
 
-        Where no bar can be drawn (a log file), each new status is a line of its own.
+        Where no bar can be drawn (a log file), each new status is a line of its own, and there is a
+        line a minute.
         """
         fields = {} if status is None else {"status": status}
         self._progress.update(self._id, advance=steps, **fields)
         console = self._progress.console
-        if status is not None and not console.is_terminal:
-            task = self._progress.tasks[self._id]
-            line = f"{task.description} {task.completed:g}/{task.total:g}  {status}"
-            console.print(line, markup=False, soft_wrap=True)
+        if console.is_terminal:
+            return
+        now = time.monotonic()
+        if status is not None or now - self._told >= MINUTE:
+            self._told, task = now, self._progress.tasks[self._id]
+            line = f"{task.description} {task.completed:.0f}/{task.total:.0f}  {status or ''}"
+            console.print(line.rstrip(), markup=False, soft_wrap=True)
 
 
 QUIET = Reporter(quiet=True)

@@ -1,11 +1,15 @@
 """What is said is said in any encoding, and to nobody without harm."""
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
+from gan_vkd import progress
 
 FULL = Path("/dev/full")
 
@@ -70,3 +74,14 @@ def test_a_full_disk_is_no_reader_that_went(tmp_path):  # CASES 27
         process = speak(tmp_path / "done", stdout=full, stderr=subprocess.PIPE)
         assert b"No space left" in process.communicate()[1]
     assert process.returncode != 0
+
+
+def test_a_log_file_has_a_line_a_minute(monkeypatch):
+    reporter, seconds = progress.Reporter(), iter(range(0, 10_000, 25))
+    reporter.console = Console(file=io.StringIO(), width=200)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
+    for _ in reporter.track(range(5), "Decoding", 5):
+        pass
+    said = reporter.console.file.getvalue().splitlines()
+    assert next(line for line in said if line.startswith("Decoding")) == "Decoding 3/5"
+    assert sum(line.startswith("Decoding") for line in said) == 2  # and the bar at the end
