@@ -171,7 +171,9 @@ class TrainingSettings(Group):
         False, description="use deterministic kernels: the same bits on every run, on a GPU too"
     )
     compile: bool = Field(
-        False, description="compile G, D and the augmentation: a slow start, then faster iterations"
+        False,
+        description="compile G, D and the augmentation: a slow start, then faster iterations; "
+        "a resumed run then agrees to rounding with an unbroken one",
     )
     init: str | None = Field(
         None,

@@ -51,8 +51,8 @@ def test_resumed_run_has_the_same_bits(gan_vkd, tmp_path, normalise):
 
 
 @pytest.mark.slow
-def test_a_compiled_run_resumes_with_the_same_bits(tmp_path):
-    """In processes of their own: what else a process has compiled changes the last bits."""
+def test_a_compiled_run_resumes_to_rounding(tmp_path):
+    """In processes of their own. Mostly the bits are the same (docs/speed.md)."""
     flags = [*BASE, "--subset", "0.2", "--augment", "cutout", "--set", "training.compile=true"]
     on = ["train", "--resume", "--quiet"]
     for run, given in (
@@ -62,7 +62,11 @@ def test_a_compiled_run_resumes_with_the_same_bits(tmp_path):
     ):
         command = [sys.executable, "-m", "gan_vkd", *given, "--run-dir", str(tmp_path / run)]
         subprocess.run(command, check=True)
-    assert_same_bits(tmp_path / "whole", tmp_path / "cut")
+    whole, cut = (final_state(tmp_path / run) for run in ("whole", "cut"))
+    assert whole.keys() == cut.keys()
+    for name in whole:
+        missed = (whole[name].double() - cut[name].double()).norm()
+        assert missed <= 1e-3 * whole[name].double().norm(), name
 
 
 @pytest.mark.parametrize(
