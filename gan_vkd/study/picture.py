@@ -15,8 +15,8 @@ Curves = Mapping[str, Mapping[int, Mapping[int, float]]]  # arm → seed → ite
 
 
 def curves_picture(curves: Curves, baseline: str, metric: str, path: Path) -> None:
-    """Write a PNG: each arm in colour, the baseline behind it in grey."""
-    arms = [arm for arm in curves if arm != baseline]
+    """Write a PNG: each arm that has a value in colour, the baseline behind it in grey."""
+    arms = [arm for arm in curves if arm != baseline and any(curves[arm].values())] or [baseline]
     rows = -(-len(arms) // COLUMNS)
     columns = min(COLUMNS, len(arms))
     size = (PANEL[0] * columns, PANEL[1] * rows)
