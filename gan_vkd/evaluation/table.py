@@ -103,10 +103,11 @@ def _memorisation_rows(result: dict) -> list[tuple[str, str, str, str, str]]:
     if "fld" not in found:  # a result of an earlier version
         return rows
     over_cells = found["copying_statistic_over_cells"]
+    cells = over_cells["cells"]
     return [
         *rows,
         (
-            f"C_T, {over_cells['cells']} cells[{extractor}]",
+            f"C_T, {cells} cell{'' if cells == 1 else 's'}[{extractor}]",
             with_interval(over_cells),
             "-",
             "0",
