@@ -68,7 +68,7 @@ def _require_compiler(device: torch.device) -> None:
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(1, device=device))
     except Exception as error:  # a missing C++ compiler, Triton or header: torch has many classes
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise GanVkdError(
             f"training.compile: torch.compile fails on this machine ({reason}): "
             "set training.compile=false"
