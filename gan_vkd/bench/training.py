@@ -71,9 +71,10 @@ def bench_training(
 
 def _legend(recipe: Recipe, precision: str, rate: float, rounds: int, device: torch.device) -> str:
     training = recipe.training
+    compiled = ", compiled" if training.compile else ""
     return (
         f"{recipe.data.image_size} pixels, channels {recipe.gan.channels}, {training.d_steps} "
-        f"steps of D and one of G, {precision}, {rounds} rounds, {machine(device)}. "
+        f"steps of D and one of G, {precision}{compiled}, {rounds} rounds, {machine(device)}. "
         f"An iteration is the mean of {PERIOD}; ms: median ± half the quartiles' distance. "
         "images/s counts the real images that D sees. The device's rate, by a large product of "
         f"matrices in {precision}: {rate / 1e12:.3g} TFLOP/s. Operations and waits (questions "
