@@ -160,7 +160,9 @@ def train(
         from gan_vkd.device import compute_deterministically
         from gan_vkd.training.run import run_training
 
-        if recipe.training.deterministic:
+        training = recipe.training
+        # Compiled, a CPU's threads add gradients of embeddings in any order.
+        if training.deterministic or (training.compile and picked.type == "cpu"):
             compute_deterministically()
         result = run_training(
             recipe,

@@ -171,9 +171,7 @@ class TrainingSettings(Group):
         False, description="use deterministic kernels: the same bits on every run, on a GPU too"
     )
     compile: bool = Field(
-        False,
-        description="compile G, D and the augmentation: a slow start, then faster iterations; "
-        "a resumed run then agrees to rounding with an unbroken one",
+        False, description="compile G, D and the augmentation: a slow start, then faster iterations"
     )
     init: str | None = Field(
         None,
