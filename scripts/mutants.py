@@ -57,6 +57,7 @@ BATCHES = ("gan_vkd/data/batches.py", ["tests/data/test_batches.py", "tests/gan/
 AVERAGE = ("gan_vkd/gan/ema.py", ["tests/gan/test_ema.py"])
 EXPORT = ("gan_vkd/gan/exported.py", ["tests/gan/test_exported.py"])
 LATENTS = ("gan_vkd/gan/latents.py", EXPORT[1])
+SEARCH = ("gan_vkd/evaluation/search.py", ["tests/evaluation/test_search.py"])
 PLAYERS = ("gan_vkd/engine/players.py", ["tests/engine/test_players.py"])
 PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
 SHARE = ("gan_vkd/gan/share.py", ["tests/gan/test_share.py", "-k", "steps_of_one"])
@@ -156,7 +157,7 @@ MUTANTS = [
     Mutant("SAN pulls the direction the wrong way", ("gan_vkd/gan/terms/san.py", SAN[1]), "fake.mean() - real.mean()", "real.mean() - fake.mean()"),
     Mutant("SAN's direction trains h", ("gan_vkd/gan/terms/san.py", SAN[1]), "seen.h[:count].detach()", "seen.h[:count]"),
     Mutant("D's relativistic loss is G's", RELATIVISTIC, "F.softplus(fake - real)", "F.softplus(real - fake)"),
-    Mutant("R1 without its half", ("gan_vkd/gan/terms/r1.py", PENALTIES), "self.settings.gamma / 2 * value,", "self.settings.gamma * value,"),
+    Mutant("R1 without its half", ("gan_vkd/gan/terms/r1.py", PENALTIES), "gamma / 2 * value,", "gamma * value,"),
     Mutant("R2 is R1", ("gan_vkd/gan/terms/r2.py", PENALTIES), 'by = "by_fake"', 'by = "by_real"'),
     Mutant("spectral norm forgets sigma in second derivatives", (LAYERS[0], PENALTIES), "if torch.is_grad_enabled():", "if False:"),
     Mutant("DigGAN in every step", DIGGAN, "step % self.d_steps == 0", "step >= 0"),
@@ -298,7 +299,7 @@ MUTANTS = [
     Mutant("the heads are not normalised", PROJECTED, 'parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))', "layer"),
     Mutant("the class is ignored", PROJECTED, "self.of_class(self.embedding(labels))", "self.of_class(0 * self.embedding(labels))"),
     Mutant("logits are no function of h", PROJECTED, "part - mean + through_h[:, :, None]", "part"),
-    Mutant("gradient penalties through batch norm", ("gan_vkd/gan/cast.py", PROJECTED[1]), "if not discriminator.alone and any", "if False and any"),
+    Mutant("gradient penalties through batch norm", ("gan_vkd/gan/cast.py", PROJECTED[1]), 'judge = "" if discriminator.alone', 'judge = "" if True'),
     Mutant("the frozen network trains", PYRAMID, "[m.eval().requires_grad_(False) for m in modules]", "[m.eval() for m in modules]"),
     Mutant("batch norm of the frozen network follows the images", PYRAMID, "        self.eval().requires_grad_(False)\n", ""),
     Mutant("other frozen parts are taken", PYRAMID, "if not torch.equal(state.cpu(), self.digest):", "if False:"),
@@ -373,6 +374,10 @@ MUTANTS = [
     Mutant("crops are mirrored boxes", CROPS, "(high + low - 1).flip(1)  #", "(high + low - 1)  #"),
     Mutant("CutMix tells the share it pasted", CROPS, "kept = 1 - (high - low).prod()", "kept = (high - low).prod()"),
     Mutant("mixup's shares are uniform", CROPS, "_gamma(alpha, generator), _gamma(alpha, generator)", "_gamma(1.0, generator), _gamma(1.0, generator)"),
+    Mutant("the limit is a point too near", SEARCH, "near.kthvalue(count, dim=1)", "near.kthvalue(max(1, count - 1), dim=1)"),
+    Mutant("a group's least bound is its greatest", SEARCH, "least = groups.amin(dim=1)", "least = groups.amax(dim=1)"),
+    Mutant("known points are found twice", SEARCH, "bounds.scatter_(1, first, torch.inf)", "bounds"),
+    Mutant("points without distances are the nearest", SEARCH, "value=torch.inf)", "value=0.0)"),
 ]  # fmt: skip
 
 
@@ -409,7 +414,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     chosen = [m for m in MUTANTS if all(name in m.name for name in options.names)]
-    for mutant in chosen:
+    for mutant in MUTANTS:
         count = (ROOT / mutant.part[0]).read_text().count(mutant.right)
         if count != 1:
             sys.exit(f"{mutant.name}: {mutant.part[0]} has its text {count} times, not once")

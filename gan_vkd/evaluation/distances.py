@@ -7,6 +7,8 @@ differences. So every decision is that of float64, and ties are ties: a point at
 is not inside.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -121,11 +123,17 @@ def exact(first: Points, i: np.ndarray, second: Points, j: np.ndarray) -> np.nda
     kind = sums = np.float64
     if ours.dtype == theirs.dtype == np.uint8:  # 2¹⁵ squares of 255 fit into 31 bits
         kind, sums = np.int16, np.int32 if dim <= 2**15 else np.int64
-    at_once = max(1, CACHED // dim)
-    for start in range(0, len(i), at_once):
-        rows = slice(start, start + at_once)
-        difference = ours[i[rows]].astype(kind) - theirs[j[rows]]
-        found[rows] = np.einsum("nd,nd->n", difference, difference, dtype=sums, casting="unsafe")
+    at_once, threads = max(1, CACHED // dim), torch.get_num_threads()
+
+    def share(number: int) -> None:
+        for start in range(number * at_once, len(i), threads * at_once):
+            rows = slice(start, start + at_once)
+            difference = ours[i[rows]].astype(kind) - theirs[j[rows]]
+            squares = np.einsum("nd,nd->n", difference, difference, dtype=sums, casting="unsafe")
+            found[rows] = squares
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(share, range(threads)))
     return found
 
 

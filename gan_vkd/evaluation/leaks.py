@@ -11,8 +11,9 @@ import torch
 
 from gan_vkd.data.images import ImageSet
 from gan_vkd.data.subsets import balanced_draw
+from gan_vkd.evaluation.kept import of_real
 from gan_vkd.evaluation.reference import Reference
-from gan_vkd.evaluation.tones import Recoloured
+from gan_vkd.evaluation.tones import Recoloured, of_real_images
 from gan_vkd.progress import QUIET, Reporter
 
 FLAT = 16  # levels of grey, between the least and the greatest of a region of one colour
@@ -52,7 +53,16 @@ def leaks(
     }
     colours = None
     if len(judged) >= FEWEST and len(real) >= 2 * FEWEST:
-        colours = Recoloured(sides["real"], seed).counts(sides["judged"])
+        shown = sides["real"]
+        known = of_real(
+            "colours",
+            (shown.numpy(),),
+            (seed,),
+            shown.device,
+            lambda: of_real_images(shown, seed),
+            reporter,
+        )
+        colours = Recoloured(known).counts(sides["judged"])
     count = {name: len(images) for name, images in sides.items()}
     return {"count": count, **found, "colours": colours}
 

@@ -9,6 +9,7 @@ are the distances themselves but for their rounding. What is left is computed in
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from gan_vkd.evaluation.distances import CHUNK, Points, squared
 from gan_vkd.progress import QUIET, Reporter
@@ -18,6 +19,7 @@ DIRECTIONS = 256
 FEWEST = 1_024  # dimensions from which on directions pay
 SAMPLE = 2_048  # points that the directions are taken from
 CELLS = 2**24  # of a block of bounds
+GROUP = 16  # points that are ruled out together
 MANY = 32  # one point in so many left by the directions: they do not pay
 ROUNDING = 16  # of a sketch's numbers, beside its products', in units of the last place
 
@@ -42,9 +44,11 @@ class _Sketch:
 
     def __init__(self, points: Points):
         self.directions = _leading(points)
-        self.sketches, norms = self.of(points)
+        sketches, norms = self.of(points)
         self.share = 1 - (DIRECTIONS + ROUNDING) * torch.finfo(points.dtype).eps
-        self.norms = norms * self.share
+        missing = _in_groups(len(points)) - len(points)
+        self.sketches = F.pad(sketches, (0, 0, 0, missing))
+        self.norms = F.pad(norms * self.share, (0, missing), value=torch.inf)
 
     def of(self, points: Points) -> tuple[torch.Tensor, torch.Tensor]:
         """(Vᵀx, r(x)) of each point, [N, `DIRECTIONS` + 1], and their squared norms [N]."""
@@ -59,7 +63,11 @@ class _Sketch:
         return sketches, sketches.square().sum(dim=1)
 
     def bounds(self, queries: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
-        """Of the squared distances of queries, given as sketches [B, s], to all points: [B, N]."""
+        """Of the squared distances of queries, given as sketches [B, s], to all points.
+
+        Returns:
+            [B, N], and infinite ones up to whole groups.
+        """
         found = torch.addmm(self.norms, queries, self.sketches.T, alpha=-2)
         return found.add_((norms * self.share)[:, None])
 
@@ -79,14 +87,20 @@ def _leading(points: Points) -> torch.Tensor:
     return found
 
 
+def _in_groups(count: int) -> int:
+    """How many points whole groups of them hold, at least `count`."""
+    return -(-count // GROUP) * GROUP
+
+
 def _bounds(queries: Points, rows: torch.Tensor, among: Points) -> torch.Tensor:
-    """Of the squared distances of the queries at `rows` [B] to all points: [B, N]."""
+    """As `_Sketch.bounds`, of the queries at `rows` [B]: their distances but for rounding."""
     x = (queries.given[rows].double() - queries.centre).to(among.dtype)
-    share, parts = 1 - among.slack, []
+    share, own = 1 - among.slack, x.square().sum(dim=1)
+    found = x.new_full((len(rows), _in_groups(len(among))), torch.inf)
     for number in range(among.chunks):
-        _, y, norms = among.chunk(number)
-        parts.append(torch.addmm(norms * share, x, y.T, alpha=-2))
-    return torch.cat(parts, dim=1).add_((x.square().sum(dim=1) * share)[:, None])
+        start, y, norms = among.chunk(number)
+        torch.addmm(norms * share, x, y.T, alpha=-2, out=found[:, start : start + len(y)])
+    return found.add_((own * share)[:, None])
 
 
 def nearest(
@@ -125,26 +139,54 @@ def nearest(
 def _possible(
     bounds: torch.Tensor, queries: Points, rows: torch.Tensor, among: Points, count: int
 ) -> tuple[torch.Tensor, ...]:
-    """The pairs, as places in `bounds` [B, N], that may be among each row's `count` nearest."""
-    first = bounds.topk(count, dim=1, largest=False, sorted=False).indices
-    near = squared(queries, rows.repeat_interleave(count), among, first.flatten())
-    limits = near.view(len(rows), count).amax(dim=1).to(bounds) * (1 + 1e-6)
-    return (bounds <= limits[:, None]).nonzero(as_tuple=True)
+    """The pairs that may be among each row's `count` nearest, in the rows' order.
+
+    A row's limit is the `count`-th distance of twice as many points that look near. Groups whose
+    least bound is beyond it are ruled out without a look at their points.
+
+    Args:
+        bounds: [B, N], which are overwritten.
+        queries, rows, among, count: as in `nearest`, of B queries.
+
+    Returns:
+        Rows and columns int64 [P] of `bounds`, and squared distances float64 [P]; NaN, not known.
+    """
+    size = GROUP if bounds.shape[1] >= 2 * count * GROUP else 1
+    columns, start = bounds.shape[1], torch.arange(len(rows), device=bounds.device)[:, None]
+    size = GROUP if columns >= 2 * count * GROUP else 1
+    groups = bounds.view(len(rows), size, -1)  # a group's points are far apart in the set
+    least = groups.amin(dim=1)
+    some = least.topk(min(2 * count, len(among)), dim=1, largest=False, sorted=False).indices
+    member = groups.gather(2, some[:, None].expand(-1, size, -1)).argmin(dim=1)
+    first = member * least.shape[1] + some
+    near = squared(queries, rows.repeat_interleave(first.shape[1]), among, first.flatten())
+    near = near.view(first.shape)
+    limits = near.kthvalue(count, dim=1).values.to(bounds)[:, None] * (1 + 1e-6)
+    bounds.scatter_(1, first, torch.inf)
+    row, group = (least <= limits).nonzero(as_tuple=True)
+    which, member = (groups[row, :, group] <= limits[row]).nonzero(as_tuple=True)
+    others = row[which] * columns + member * least.shape[1] + group[which]
+    known = near <= limits
+    cells, order = torch.cat([(start * columns + first)[known], others]).sort()
+    squares = torch.cat([near[known], near.new_full(others.shape, torch.nan)])[order]
+    return cells // columns, cells % columns, squares
 
 
 def _in_order(
     row: torch.Tensor,
     column: torch.Tensor,
+    squares: torch.Tensor,
     queries: Points,
     rows: torch.Tensor,
     among: Points,
     count: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Distances and indices [B, count] of each row's nearest, of pairs in the rows' order."""
-    distances = squared(queries, rows[row], among, column)
+    unknown = squares.isnan()
+    squares[unknown] = squared(queries, rows[row[unknown]], among, column[unknown])
     per_row = row.bincount(minlength=len(rows))
     begins = per_row.cumsum(0) - per_row
-    table = distances.new_full((len(rows), int(per_row.max())), torch.inf)
-    table[row, torch.arange(len(row), device=row.device) - begins[row]] = distances
+    table = squares.new_full((len(rows), int(per_row.max())), torch.inf)
+    table[row, torch.arange(len(row), device=row.device) - begins[row]] = squares
     ordered, chosen = table.sort(dim=1, stable=True)
     return ordered[:, :count].sqrt(), column[chosen[:, :count] + begins[:, None]]

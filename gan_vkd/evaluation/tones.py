@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 
+from gan_vkd.evaluation.kept import Tensors
 from gan_vkd.randomness import generator
 
 LUMA = (0.299, 0.587, 0.114)
@@ -15,25 +16,40 @@ LEARNT = 2_500  # real images to learn from, at most
 PART = 500
 
 
-class Recoloured:
-    """Learns on half of the real images what a change of colour does, and looks at the others.
+def of_real_images(real: torch.Tensor, seed: int) -> Tensors:
+    """The `tones` of real images as they are and with changed colours.
 
     Args:
         real: uint8 [N, 3, S, S].
         seed: which ones are learned from, and their changes.
+
+    Returns:
+        `learnt` and `learnt changed`, of half of the images or `LEARNT` of them; `others`, of the
+        rest, and `others changed`, of at most `LEARNT` of those.
+    """
+    order = torch.randperm(len(real), generator=generator("colours", seed))
+    half = min(LEARNT, len(real) // 2)
+    parts = {"learnt": real[order[:half]], "others": real[order[half:]]}
+    found = {name: tones(images) for name, images in parts.items()}
+    for name, images in parts.items():
+        found[f"{name} changed"] = tones(recoloured(images[:LEARNT], seed, name))
+    return {name: torch.from_numpy(numbers) for name, numbers in found.items()}
+
+
+class Recoloured:
+    """Learns on some real images what a change of colour does, and looks at the others.
+
+    Args:
+        real: as `of_real_images` gives it.
     """
 
-    def __init__(self, real: torch.Tensor, seed: int):
+    def __init__(self, real: Tensors):
         from sklearn.ensemble import HistGradientBoostingClassifier
 
-        order = torch.randperm(len(real), generator=generator("colours", seed))
-        learnt = real[order[: min(LEARNT, len(real) // 2)]]
-        self.others = real[order[len(learnt) :]]
-        self.seed = seed
-        rows = [tones(learnt), tones(recoloured(learnt, seed, "learnt"))]
-        labels = np.repeat([0, 1], len(learnt))
+        self.real = {name: numbers.numpy() for name, numbers in real.items()}
+        rows = [self.real[name] for name in ("learnt", "learnt changed")]
         self.model = HistGradientBoostingClassifier(random_state=0)
-        self.model.fit(np.concatenate(rows), labels)
+        self.model.fit(np.concatenate(rows), np.repeat([0, 1], len(rows[0])))
 
     def counts(self, judged: torch.Tensor) -> dict:
         """How many images look changed: the 5 % of all compared ones that look it most.
@@ -48,21 +64,18 @@ class Recoloured:
             `count` of each side, how many are above the limit, and `caught`, the share of changed
             real images that would be.
         """
-        changed = recoloured(self.others[:LEARNT], self.seed, "others")
-        sides = {"judged": judged, "real": self.others, "changed": changed}
-        scores = {name: self._scores(images) for name, images in sides.items()}
+        others, changed = self.real["others"], self.real["others changed"]
+        sides = {"judged": tones(judged), "real": others, "changed": changed}
+        scores = {name: self.model.predict_proba(side)[:, 1] for name, side in sides.items()}
         both = np.concatenate([scores["judged"], scores["real"]])
         limit = np.quantile(both, 1 - MOST_CHANGED, method="higher")
         above = {name: int((score >= limit).sum()) for name, score in scores.items()}
         return {
-            "count": {"judged": len(judged), "real": len(self.others)},
+            "count": {"judged": len(judged), "real": len(others)},
             "judged": above["judged"],
             "real": above["real"],
             "caught": above["changed"] / len(changed),
         }
-
-    def _scores(self, images: torch.Tensor) -> np.ndarray:
-        return self.model.predict_proba(tones(images))[:, 1]
 
 
 def recoloured(images: torch.Tensor, seed: int, purpose: str) -> torch.Tensor:
