@@ -212,3 +212,54 @@ def train(
         reporter=reporter,
     )
     click.echo(table)
+
+
+@bench.command("methods")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@preset_option
+@set_option
+@click.option(
+    "--teacher",
+    default="efficientnet-lite0",
+    show_default=True,
+    help="The teacher of methods that distil.",
+)
+@click.option("--batch", type=click.IntRange(min=2), help="Images per step.  [the recipe's]")
+@rounds_option(3)
+@device_option
+@quiet_option
+def methods(
+    names: tuple[str, ...],
+    preset: str | None,
+    assignments: tuple[str, ...],
+    teacher: str,
+    batch: int | None,
+    rounds: int,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Time a GAN iteration with each method of the field alone, beside one without.
+
+    NAME is a term, a loss or a discriminator as gan-vkd methods lists it, ada or no-augment;
+    default: all of them.
+    """
+    picked, reporter = begin(device, quiet)
+    preset = preset or DEFAULT_PRESET
+    layers = [(f"--preset {preset}", preset_layer(preset)), ("--set", set_layer(assignments))]
+    layers.append(("--teacher none", {"teacher": {"spec": "none"}}))
+    from gan_vkd.bench.methods import bench_methods, methods_beside
+
+    known = methods_beside(resolve(layers), teacher)
+    for name in names:
+        if name not in known:
+            raise click.UsageError(f"{name!r}: no such method; known: {', '.join(known)}")
+    table = bench_methods(
+        layers,
+        names,
+        teacher=teacher,
+        batch=batch,
+        rounds=rounds,
+        device=picked,
+        reporter=reporter,
+    )
+    click.echo(table)

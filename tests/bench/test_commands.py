@@ -86,6 +86,27 @@ def test_train(gan_vkd, tmp_path):
     assert trace.stat().st_size > 10_000
 
 
+def test_methods(gan_vkd):
+    result = gan_vkd(
+        *("bench", "methods", "bcr", "ada", "vkd", "--preset", "tiny", "--batch", 4),
+        *("--set", "gan.channels=4", "--rounds", 1, "--quiet", "--device", "cpu"),
+    )
+    assert result.exit_code == 0, result.output
+    table = {row[0]: row for row in rows(result.stdout) if row[3].isdecimal()}
+    taught = "--with vkd --teacher efficientnet-lite0"
+    assert list(table) == ["-", "--with bcr", "--augment ada", taught]
+    plain = table["-"]
+    assert plain[2] == "1.00"
+    for row in list(table.values())[1:]:
+        ratio = float(row[1].split()[0]) / float(plain[1].split()[0])
+        assert float(row[2]) == pytest.approx(ratio, rel=0.02)
+        assert int(row[3]) > int(plain[3]) > 100
+
+
+def test_an_unknown_method(refused):
+    assert "'lecm': no such method; known: no-augment" in refused("bench", "methods", "lecm")
+
+
 def test_questions_to_the_device_are_counted():
     values = torch.arange(4.0)
     found = operations_of(lambda: (values + 1, values.sum().item(), values[values > 1]))
