@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gan_vkd.evaluation.distances import nearest_others
+from gan_vkd.evaluation.search import nearest_others
 from gan_vkd.progress import QUIET, Reporter
 from gan_vkd.randomness import seed_for
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from gan_vkd.progress import QUIET, Bar, Reporter
+from gan_vkd.progress import Bar
 
 CHUNK = 1_024  # points a side of a block
 CACHED = 2**17  # values at once, which stay in a core's cache
@@ -197,34 +197,3 @@ def candidates(points: Points, count: int, bar: Bar) -> tuple[np.ndarray, np.nda
                 update(slice(start_b, start_b + len(y)), block.T.contiguous(), start_a)
             bar.advance(1)
     return values.cpu().numpy().astype(np.float64), others.cpu().numpy()
-
-
-def nearest_others(
-    features: np.ndarray,
-    count: int,
-    *,
-    device: torch.device | str = "cpu",
-    reporter: Reporter = QUIET,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Each point's nearest other points of the same set.
-
-    Args:
-        features: [N, d], float32 or float64.
-        count: how many of them, less than N.
-        device: where blocks are computed.
-        reporter: shows a bar.
-
-    Returns:
-        Distances float64 [N, count], ascending, and the points' indices int64 [N, count].
-    """
-    power = power_of_scale(features)
-    features = np.ldexp(features, -power) if power else features
-    centre = features.mean(axis=0, dtype=np.float64).astype(np.float32)
-    points = Points(features, centre, torch.device(device))
-    with reporter.bar("Neighbours", points.chunks * (points.chunks + 1) // 2) as bar:
-        _, others = candidates(points, min(count + SPARE, len(features) - 1), bar)
-    i = np.arange(len(features)).repeat(others.shape[1])
-    distances = exact(points, i, points, others.ravel()).reshape(others.shape)
-    order = np.argsort(distances, axis=1, kind="stable")[:, :count]
-    distances, others = (np.take_along_axis(part, order, axis=1) for part in (distances, others))
-    return np.ldexp(np.sqrt(distances), power), others

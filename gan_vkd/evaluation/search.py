@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from gan_vkd.evaluation.distances import CHUNK, Points, squared
+from gan_vkd.evaluation.distances import CHUNK, Points, power_of_scale, squared
 from gan_vkd.progress import QUIET, Reporter
 from gan_vkd.randomness import generator
 
@@ -28,15 +28,29 @@ class Index:
     """A set of points to be searched.
 
     Args:
-        features: [N, d], float32, float64 or uint8.
+        features: [N, d], float32, float64 or uint8, finite.
         device: where all is computed.
+        power: they are searched x 2^-power, so that squares neither overflow nor vanish; None: as
+            their size asks for.
     """
 
-    def __init__(self, features: np.ndarray, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        features: np.ndarray,
+        device: torch.device | str = "cpu",
+        power: int | None = None,
+    ):
+        self.features = features
+        self.power = power_of_scale(features) if power is None else power
+        features = _scaled(features, self.power)
         centre = features.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.points = Points(features, centre, torch.device(device))
         wide = features.shape[1] >= FEWEST and len(features) > DIRECTIONS
         self.sketch = _Sketch(self.points) if wide else None
+
+
+def _scaled(features: np.ndarray, power: int) -> np.ndarray:
+    return np.ldexp(features, -power) if power else features
 
 
 class _Sketch:
@@ -109,7 +123,7 @@ def nearest(
     """Each query's nearest points, of equally near ones those that come first.
 
     Args:
-        queries: [Q, d], float32, float64 or uint8.
+        queries: [Q, d], float32, float64 or uint8, finite.
         among: N points.
         count: how many of them, at most N.
         reporter: shows a bar.
@@ -117,10 +131,11 @@ def nearest(
     Returns:
         Distances float64 [Q, count], ascending, and the points' indices int64 [Q, count].
     """
-    ours, theirs = (
-        Points(queries, among.points.centre.cpu().numpy(), among.points.device),
-        among.points,
-    )
+    device, power = among.points.device, max(among.power, power_of_scale(queries))
+    if power != among.power:  # queries of another size than the points'
+        among = Index(among.features, device, power)
+    theirs = among.points
+    ours = Points(_scaled(queries, power), theirs.centre.cpu().numpy(), device)
     sketches = among.sketch and among.sketch.of(ours)
     steps = torch.arange(len(ours), device=ours.device).split(max(1, CELLS // len(theirs)))
     found = []
@@ -133,7 +148,31 @@ def nearest(
             pairs = _possible(_bounds(ours, rows, theirs), ours, rows, theirs, count)
         found.append(_in_order(*pairs, ours, rows, theirs, count))
     distances, indices = (torch.cat(column).cpu().numpy() for column in zip(*found, strict=True))
-    return distances, indices
+    return np.ldexp(distances, power), indices
+
+
+def nearest_others(
+    features: np.ndarray,
+    count: int,
+    *,
+    device: torch.device | str = "cpu",
+    reporter: Reporter = QUIET,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each point's nearest other points of the same set, of equally near ones the first.
+
+    Args:
+        features: [N, d], float32 or float64, finite.
+        count: how many of them, less than N.
+        device: where distances are computed.
+        reporter: shows a bar.
+
+    Returns:
+        Distances float64 [N, count], ascending, and the points' indices int64 [N, count].
+    """
+    distances, indices = nearest(features, Index(features, device), count + 1, reporter=reporter)
+    itself = indices == np.arange(len(features))[:, None]
+    itself[~itself.any(axis=1), -1] = True  # where more copies of it come first
+    return distances[~itself].reshape(-1, count), indices[~itself].reshape(-1, count)
 
 
 def _possible(

@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 
 from gan_vkd.evaluation import distances, search
 from gan_vkd.evaluation.distances import Points, squared
-from gan_vkd.evaluation.search import Index, nearest
+from gan_vkd.evaluation.search import Index, nearest, nearest_others
 
 DIM = 1_100
 
@@ -63,6 +63,43 @@ def test_of_equally_near_points_the_first_ones_come():
     among = np.concatenate([along_few(150, 1)] * 3)
     _, order = nearest(among[:40], Index(among), 3)
     assert (order == np.arange(40)[:, None] + [0, 150, 300]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("factor", [2.0**100, 2.0**-100])
+@pytest.mark.parametrize("kind", ["along_few", "few_dimensions"])
+def test_the_size_of_features_is_no_matter(factor, dtype, kind):
+    among, queries = (KINDS[kind](400, seed).astype(dtype) for seed in (1, 2))
+    of, places = expected(queries[:20], among, 5)
+    large = [(part * dtype(factor)).astype(dtype) for part in (queries[:20], among)]
+    found, order = nearest(large[0], Index(large[1]), 5)
+    assert found == pytest.approx(of * factor, rel=1e-12, abs=0)
+    assert (order == places).all()
+    mixed, _ = nearest(large[0], Index(among), 5)
+    of, _ = expected(large[0].astype(float), among, 5)
+    assert mixed == pytest.approx(of, rel=1e-12, abs=0)
+
+
+def clustered(spread: float) -> np.ndarray:
+    """Four tight clusters far from each other: float32 blocks see no distance within them."""
+    draws = np.random.default_rng(0)
+    centres = 1_000 * draws.normal(size=(4, 64))
+    return centres[draws.integers(4, size=300)] + spread * draws.normal(size=(300, 64))
+
+
+@pytest.mark.parametrize(
+    "points",
+    [clustered(0.01), np.tile(normal(60, 1)[:, :30], (5, 1)), few_dimensions(300, 1)],
+    ids=["clusters", "copies", "plain"],
+)
+def test_nearest_other_points_by_definition(points):
+    squares = cdist(points, points)
+    np.fill_diagonal(squares, np.inf)
+    order = np.argsort(squares, axis=1, kind="stable")[:, :5]
+    found, others = nearest_others(points, 5)
+    assert found == pytest.approx(np.take_along_axis(squares, order, axis=1), rel=1e-9, abs=1e-9)
+    assert (others == order).all()
+    assert (nearest_others(points[:6], 5)[1] != np.arange(6)[:, None]).all()
 
 
 def test_many_blocks_of_queries(monkeypatch):
