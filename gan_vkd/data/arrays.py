@@ -19,6 +19,7 @@ IMAGES, LABELS = ("images", "image", "x"), ("labels", "label", "y")  # beside a 
 CLASS_NAMES = "class_names"
 MOST_TIMES = 100  # the file's size, of arrays above LARGEST_UNPACKED
 UNNAMED_LABELS = "arr_1"  # of files that np.savez wrote without names
+SHOWN = 5  # arrays that a message names
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,12 @@ def _read(path: Path) -> tuple[dict[str, Split], np.ndarray | None]:
             "--save-stats wrote, which name their extractor"
         )
     if not splits or len(splits) < len(found["images"]):
+        held = [f"{name} {array.dtype} {list(array.shape)}" for name, array in arrays.items()]
+        held[SHOWN:] = [f"{len(held) - SHOWN} more"] * (len(held) > SHOWN)
         raise GanVkdError(
             f"{path}: holds no array, or several, of uint8 [N, H, W], [N, H, W, C] or "
-            "[N, C, H, W], C = 1 or 3; images are called images, or train_images and test_images"
+            "[N, C, H, W], N > 0, C = 1 or 3; images are called images, or train_images and "
+            f"test_images; it holds {', '.join(held) or 'nothing'}"
         )
     if "train" not in splits:
         raise GanVkdError(f"{path}: has no training images: call them images or train_images")
@@ -131,6 +135,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: a for name, a in found.items() if isinstance(a, np.ndarray)}
     except Exception as error:  # its readers raise whatever they trip over
         reason = " ".join(str(error).split())[:200]
+        if "allow_pickle" in reason:  # numpy's advice for other files is to run what is in them
+            reason = "another kind of file, or Python objects in place of numbers"
         raise GanVkdError(f"{path}: not a whole .npy or .npz of arrays ({reason})") from None
 
 

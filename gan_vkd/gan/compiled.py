@@ -1,5 +1,6 @@
 """A step's networks and augmentation, compiled."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -65,6 +66,7 @@ class _Compiled(nn.Module):
 
 def _require_compiler(device: torch.device) -> None:
     """Compile the smallest function that there is."""
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # where CUDA may be
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(1, device=device))
     except Exception as error:  # a missing C++ compiler, Triton or header: torch has many classes

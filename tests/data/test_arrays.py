@@ -65,6 +65,8 @@ def test_classes_without_an_image_are_left_out_and_said(tmp_path):
     ("arrays", "words"),
     [
         ({"test_images": COLOURS}, "no training images"),
+        ({"x": COLOURS.repeat(2, axis=-1)[..., :4]}, r"it holds x uint8 \[12, 16, 16, 4\]"),
+        ({f"a{n}": LABELS for n in range(9)}, r"a4 int64 \[12\], 4 more$"),
         ({"train_images": COLOURS, "test_images": COLOURS.astype(float)}, "holds no array"),
         (
             {"train_images": GREY, "train_labels": LABELS, "test_images": GREY},

@@ -69,7 +69,7 @@ def test_grey_arrays_are_images_on_either_side(gan_vkd, tmp_path, shape):
         ({"images": PIXELS, "labels": LABELS - 1}, "labels are not integers"),
         ({"images": PIXELS, "labels": LABELS, "class_names": np.array(["a"])}, "labels are not"),
         ({"images": PIXELS[:, :4]}, "pass --size"),
-        ({"images": np.array([{}])}, "not a whole"),
+        ({"images": np.array([{}])}, "another kind of file, or Python objects"),
     ],
 )
 def test_arrays_that_are_none(tmp_path, arrays, words):
