@@ -3,8 +3,9 @@
 With orthonormal directions V and what they leave of a point's length, r(x) = |x - V Vᵀ x|, the
 points (Vᵀx, r(x)) are never farther from each other than the x are, since
 |x - y|² >= |Vᵀ(x - y)|² + (r(x) - r(y))². Photographs lie along few directions, so most pairs are
-ruled out at a fraction of a distance's cost. Where that rules out too few, as among noise, bounds
-are the distances themselves but for their rounding. What is left is computed in float64.
+ruled out at a fraction of a distance's cost, groups of them together. Where that rules out too few,
+as among noise, bounds are the distances themselves but for their rounding. What is left is computed
+in float64.
 """
 
 import numpy as np
@@ -190,7 +191,6 @@ def _possible(
     Returns:
         Rows and columns int64 [P] of `bounds`, and squared distances float64 [P]; NaN, not known.
     """
-    size = GROUP if bounds.shape[1] >= 2 * count * GROUP else 1
     columns, start = bounds.shape[1], torch.arange(len(rows), device=bounds.device)[:, None]
     size = GROUP if columns >= 2 * count * GROUP else 1
     groups = bounds.view(len(rows), size, -1)  # a group's points are far apart in the set
