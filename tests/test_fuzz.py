@@ -241,15 +241,26 @@ def test_a_log_cut_at_any_byte_has_no_gap_and_no_double_step(place, done, tmp_pa
         assert file.read_text() == "".join(json.dumps(line) + "\n" for line in kept)
 
 
+def parsed(line: bytes) -> bytes | None:
+    """As a log has it: blanks between its parts and a byte order mark are no harm."""
+    try:
+        return json.dumps(json.loads(line.decode("utf-8-sig"))).encode()
+    except ValueError:
+        return None
+
+
 @few
 @given(content=harmed(LOG) | st.binary(max_size=40))
+@example(content=b" " + LOG)
+@example(content=b"\xef\xbb\xbf" + LOG)
 def test_whatever_happened_to_a_log_its_other_lines_stay(content, tmp_path):
     run = RunDir(tmp_path)
     run.log_path.write_bytes(content)
     whole = set(LOG.splitlines())
-    expected = [json.loads(line) for line in content.splitlines() if line in whole]
+    expected = [line for line in map(parsed, content.splitlines()) if line in whole]
     kept, _ = run.rewind(100)
-    assert [line for line in kept if json.dumps(line).encode() in whole] == expected
+    kept = [json.dumps(line).encode() for line in kept]
+    assert [line for line in kept if line in whole] == expected
 
 
 @given(text=st.text() | st.binary().map(lambda b: b.decode("utf-8", "surrogateescape")))
