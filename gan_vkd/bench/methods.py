@@ -1,23 +1,18 @@
 """An iteration with each method of the field, beside the same iteration without it."""
 
-from collections.abc import Callable
-
 import torch
 
-from gan_vkd.bench.measure import interleaved
 from gan_vkd.bench.operations import operations_of
 from gan_vkd.bench.table import machine, markdown
-from gan_vkd.bench.training import PERIOD, make_task
+from gan_vkd.bench.training import PERIOD, in_turns, make_task
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.layers import resolve, with_layer
 from gan_vkd.config.registry import DISCRIMINATORS, DISTILLATIONS, LOSSES, TERMS
 from gan_vkd.device import resolve_precision
-from gan_vkd.engine.replay import CALLS_BEFORE
-from gan_vkd.gan.task import GanTask
 from gan_vkd.progress import Reporter
 
 PLAIN = "none"
-LATE = 10**6  # iterations of a multiple of `PERIOD`, when every method has begun
+LATE = 10**6  # an iteration at which every method has begun
 
 
 def methods_beside(recipe: Recipe, teacher: str) -> dict[str, tuple[str, dict]]:
@@ -77,15 +72,7 @@ def bench_methods(
         reporter.say(f"Preparing {flags or 'the recipe without methods'}")
         own = resolve([*layers, (flags, sets)])
         tasks[name] = make_task(own, batch, precision, device, own.teacher.spec != "none")
-    calls = {name: _period(task) for name, task in tasks.items()}
-    with reporter.bar("Iterations", rounds * len(calls)) as bar:
-        for name, call in calls.items():
-            bar.advance(0, f"{name}: warming up")
-            for _ in range(CALLS_BEFORE + 1 if tasks[name].replay.enabled else 0):
-                call()
-        timings = interleaved(
-            calls, PLAIN, rounds=rounds, patience=float("inf"), device=device, bar=bar
-        )
+    timings = in_turns(tasks, PLAIN, LATE, rounds, device, reporter)
     rows = []
     for name, timing in timings.items():
         asked = operations_of(lambda task=tasks[name]: task.iterate(LATE + 1))
@@ -100,11 +87,3 @@ def bench_methods(
         f"{PERIOD}, from iteration {LATE:,} on. x without: median over rounds. Operations are "
         "those that Python asks torch for."
     )
-
-
-def _period(task: GanTask) -> Callable[[], None]:
-    def call() -> None:
-        for iteration in range(PERIOD):
-            task.iterate(LATE + iteration)
-
-    return call

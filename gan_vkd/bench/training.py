@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from gan_vkd.bench.measure import interleaved, peak_bytes, timed
+from gan_vkd.bench.measure import Timing, interleaved, peak_bytes, timed
 from gan_vkd.bench.operations import device_rate, multiplications_of, operations_of
 from gan_vkd.bench.table import machine, markdown
 from gan_vkd.config.core import Recipe
@@ -112,12 +112,19 @@ def make_task(
     return task
 
 
-def _whole(
-    tasks: dict[str, GanTask], rate: float, rounds: int, device: torch.device, reporter: Reporter
-) -> list[list[str]]:
+def in_turns(
+    tasks: dict[str, GanTask],
+    baseline: str,
+    first: int,
+    rounds: int,
+    device: torch.device,
+    reporter: Reporter,
+) -> dict[str, Timing]:
+    """`PERIOD` iterations of each run, from iteration `first` on, in turns, after a warm-up."""
+
     def period(task: GanTask) -> Callable[[], None]:
         def call() -> None:
-            for iteration in range(PERIOD):
+            for iteration in range(first, first + PERIOD):
                 task.iterate(iteration)
 
         return call
@@ -126,11 +133,17 @@ def _whole(
     with reporter.bar("Iterations", rounds * len(calls)) as bar:
         for name, call in calls.items():  # features of all images, and graphs where there are any
             bar.advance(0, f"{name}: warming up")
-            for _ in range(CALLS_BEFORE + 1 if tasks[name].replay.enabled else 1):
+            for _ in range(CALLS_BEFORE if tasks[name].replay.enabled else 0):
                 call()
-        timings = interleaved(
-            calls, "no teacher", rounds=rounds, patience=float("inf"), device=device, bar=bar
+        return interleaved(
+            calls, baseline, rounds=rounds, patience=float("inf"), device=device, bar=bar
         )
+
+
+def _whole(
+    tasks: dict[str, GanTask], rate: float, rounds: int, device: torch.device, reporter: Reporter
+) -> list[list[str]]:
+    timings = in_turns(tasks, "no teacher", 0, rounds, device, reporter)
     rows = []
     for name, timing in timings.items():
         task, seconds = tasks[name], timing.median / PERIOD

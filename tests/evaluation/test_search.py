@@ -133,6 +133,16 @@ def test_pairs_are_computed_alike_on_every_device(kind, monkeypatch):
     assert distances.squared_apart(sides[0], i, sides[1], j).numpy() == pytest.approx(here.numpy())
 
 
+def test_threads_share_all_pairs(monkeypatch):
+    points = Points(normal(50, 1), np.zeros(DIM, np.float32), torch.device("cpu"))
+    i, j = (part.ravel() for part in np.indices((50, 50)))
+    monkeypatch.setattr(distances, "CACHED", 7 * DIM)  # a few pairs at once
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    found = distances.exact(points, i, points, j)
+    squares = cdist(normal(50, 1), normal(50, 1)) ** 2
+    assert found.reshape(50, 50) == pytest.approx(squares, rel=1e-12)
+
+
 def test_squares_of_large_images_do_not_overflow():
     dark, bright = np.zeros((1, 200_000), np.uint8), np.full((1, 200_000), 255, np.uint8)
     found, _ = nearest(dark, Index(bright), 1)
