@@ -14,6 +14,7 @@ from gan_vkd.cli.plumbing import (
     joined,
     newest,
     quiet_option,
+    skip_bad_option,
 )
 from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.terminal import printable
@@ -88,6 +89,7 @@ FIELD_NUM = 10_000  # samples of the data-limited literature
     type=click.IntRange(1, 1024),
     help="Resize both the images and the reference to this many pixels.",
 )
+@skip_bad_option
 @data_root_option
 @device_option
 @quiet_option
@@ -109,6 +111,7 @@ def evaluate(
     compare: tuple[Path, Path] | None,
     dataset: str | None,
     size: int | None,
+    skip_bad: bool,
     data_root: Path | None,
     device: str,
     quiet: bool,
@@ -162,6 +165,7 @@ def evaluate(
                     checkpoint=checkpoint,
                     dataset=dataset,
                     data_root=data_root,
+                    skip_bad=skip_bad,
                     extractor=each,
                     device=picked,
                     reporter=reporter,
@@ -173,6 +177,7 @@ def evaluate(
                     settings=EvaluationSettings(**given),
                     size=size,
                     data_root=data_root,
+                    skip_bad=skip_bad,
                     extractor=each,
                     reporter=reporter,
                 )

@@ -26,30 +26,37 @@ from gan_vkd.progress import Reporter
 from gan_vkd.tensors import UNREADABLE, read_tensors, write_tensors
 
 CACHE_VERSION = 3  # raise it when decoding or the layout rules change
+REMEDY = "repair or remove what cannot be read, or pass --skip-bad"
 AHEAD = 8  # images a processor that are decoded, or wait to be, before one is taken over
 
 
-def common_size(root: Path) -> int:
+def common_size(root: Path, *, skip_bad: bool) -> int:
     """The side of the images below a folder or in an archive, all square and of one size.
 
     Raises:
-        GanVkdError: sizes that differ, not square, or unreadable images.
+        GanVkdError: sizes that differ, not square, or unreadable images: one (unless `skip_bad`),
+            or all.
     """
     tree = open_tree(root)
-    _refuse_bad(root, tree, "repair or remove what cannot be read")
+    if not skip_bad:
+        _refuse_bad(root, tree)
     first = None
     for path in tree.paths:
         try:
             with open_image(tree.read(path)) as image:
                 size = image.size
         except Exception as error:
-            raise GanVkdError(f"{root}: can't read {path} ({_reason(error)})") from None
+            if skip_bad:
+                continue
+            raise GanVkdError(f"{root}: can't read {path} ({_reason(error)}): {REMEDY}") from None
         first = first or size
         if size != first or size[0] != size[1]:
             raise GanVkdError(
                 f"{root}: {path} has {size[0]}x{size[1]} pixels; evaluation takes square "
                 f"images of one size (the first one: {first[0]}x{first[1]})"
             )
+    if first is None:
+        raise GanVkdError(f"{root}: none of the {len(tree.paths)} images can be read")
     return first[0]
 
 
@@ -70,7 +77,7 @@ def load_folder(root: Path, image_size: int, *, skip_bad: bool, reporter: Report
     """
     tree = open_tree(root)
     if not skip_bad:
-        _refuse_bad(root, tree, "repair or remove what cannot be read, or pass --skip-bad")
+        _refuse_bad(root, tree)
     if not tree.paths:
         raise GanVkdError(f"{root}: none of the {len(tree.bad):,} images can be read")
     labels = read_labels(root, tree)
@@ -85,11 +92,11 @@ def load_folder(root: Path, image_size: int, *, skip_bad: bool, reporter: Report
     )
 
 
-def _refuse_bad(root: Path, tree: Tree, remedy: str) -> None:
+def _refuse_bad(root: Path, tree: Tree) -> None:
     if tree.bad:
         first, reason = min(tree.bad.items())
         rest = f" and {len(tree.bad) - 1:,} more" if len(tree.bad) > 1 else ""
-        raise GanVkdError(f"{root}: can't read {first} ({reason}){rest}: {remedy}")
+        raise GanVkdError(f"{root}: can't read {first} ({reason}){rest}: {REMEDY}")
 
 
 def _load(
@@ -228,10 +235,7 @@ def _decode_all(
                     skipped.append(f"{path} ({_reason(result)})")
                 else:
                     pool.shutdown(cancel_futures=True)
-                    raise GanVkdError(
-                        f"{root}: can't read {path} ({_reason(result)}): "
-                        "repair or remove it, or pass --skip-bad"
-                    )
+                    raise GanVkdError(f"{root}: can't read {path} ({_reason(result)}): {REMEDY}")
             if len(bad) == len(paths):
                 raise GanVkdError(f"{root}: none of the {len(paths)} {split} images can be read")
             tensors[f"{split}_images"] = torch.from_numpy(images[: len(paths) - len(bad)])

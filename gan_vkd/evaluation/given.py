@@ -56,26 +56,30 @@ class Files:
         return cls(min(sizes, default=0), max(sorted(set(kinds)), key=kinds.count))
 
 
-def load_given(target: Path, size: int | None, reporter: Reporter) -> ImageSet:
+def load_given(
+    target: Path, size: int | None, reporter: Reporter, *, skip_bad: bool = False
+) -> ImageSet:
     """The images of a folder, zip, .npz or .npy, labelled where it has classes.
 
     Args:
         target: the folder or file, which is there.
         size: the side to bring them to, pixels; None where all are squares of one size.
         reporter: told about long work, and of resizing.
+        skip_bad: leave unreadable files out, and count them, in place of refusing.
 
     Raises:
         GanVkdError: no such images, or without `size` images of several sizes.
     """
     if is_array_file(target):
         return load_arrays(target, size, all_classes=True).train
-    side = size or common_size(target)
+    side = size or common_size(target, skip_bad=skip_bad)
     if size is not None and (own := Files.of(str(target)).size) != size:
         reporter.say(
             f"{target}: the shorter side ({own} pixels or more) is resized to {size}, and the "
             "central square is used"
         )
-    return _renamed(target, load_dataset(str(target), image_size=side, reporter=reporter).train)
+    dataset = load_dataset(str(target), image_size=side, skip_bad=skip_bad, reporter=reporter)
+    return _renamed(target, dataset.train)
 
 
 def _renamed(target: Path, images: ImageSet) -> ImageSet:

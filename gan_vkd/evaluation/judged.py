@@ -80,6 +80,7 @@ def case_of_run(
     checkpoint: str,
     dataset: str | None,
     data_root: Path | None,
+    skip_bad: bool,
     extractor: Extractor,
     device: torch.device,
     reporter: Reporter,
@@ -95,6 +96,7 @@ def case_of_run(
         checkpoint: `last`, or `best`: the one chosen on validation images.
         dataset: in place of the recipe's, where the data have moved.
         data_root: in place of the recipe's.
+        skip_bad: leave unreadable files out, and count them, also where the recipe refuses them.
         extractor, device, reporter: as everywhere.
 
     Raises:
@@ -115,7 +117,7 @@ def case_of_run(
         spec,
         image_size=generator.image_size,
         data_root=root,
-        skip_bad=recipe.data.skip_bad,
+        skip_bad=skip_bad or recipe.data.skip_bad,
         channels=recipe.data.channels,
         reporter=reporter,
     )
@@ -136,7 +138,7 @@ def case_of_run(
     elif own in ("train", "test"):
         real_images = sides(dataset, own)
     else:
-        real_images = _outside(own, generator.image_size, root, extractor, reporter)
+        real_images = _outside(own, generator.image_size, root, skip_bad, extractor, reporter)
     real = RealImages(
         *real_images,
         training=data.train,
@@ -176,6 +178,7 @@ def case_of_images(
     settings: EvaluationSettings,
     size: int | None,
     data_root: Path | None,
+    skip_bad: bool,
     extractor: Extractor,
     reporter: Reporter,
 ) -> Case:
@@ -188,6 +191,7 @@ def case_of_images(
         size: the side both are brought to, pixels; None for the images' own, which is then one,
             and no less than the reference's.
         data_root: where named data sets are looked for.
+        skip_bad: leave unreadable files out, and count them, in place of refusing.
         extractor, reporter: as everywhere.
 
     Raises:
@@ -201,10 +205,10 @@ def case_of_images(
             f"{target}: not a run (it has no config.yaml); to evaluate images pass "
             "--reference SPEC, as in --reference cifar100:test"
         )
-    images = load_given(target, size, reporter)
+    images = load_given(target, size, reporter, skip_bad=skip_bad)
     side = images.images.shape[-1]
     reference_images, name, held_out, held_out_origin = _outside(
-        reference, side, data_root, extractor, reporter
+        reference, side, data_root, skip_bad, extractor, reporter
     )
     ours, statistics = Files.of(str(target)), isinstance(reference_images, Reference)
     theirs = Files(side, "") if statistics else Files.of(_spec_and_split(reference)[0])
@@ -245,7 +249,12 @@ def _best(run: Path) -> Path:
 
 
 def _outside(
-    text: str, image_size: int, data_root: Path | None, extractor: Extractor, reporter: Reporter
+    text: str,
+    image_size: int,
+    data_root: Path | None,
+    skip_bad: bool,
+    extractor: Extractor,
+    reporter: Reporter,
 ) -> tuple[ImageSet | Reference, str, ImageSet | None, str]:
     """A reference that is not the run's own data, as `sides` gives it: images, or statistics.
 
@@ -254,7 +263,7 @@ def _outside(
     """
     path = expanded(text)
     if not holds_statistics(path):
-        return sides(*_load_reference(text, image_size, data_root, reporter))
+        return sides(*_load_reference(text, image_size, data_root, skip_bad, reporter))
     found = read_statistics(path, extractor)
     if found.image_size != image_size:
         sides_of = f"{found.image_size}x{found.image_size}"
@@ -267,12 +276,18 @@ def _outside(
 
 
 def _load_reference(
-    text: str, image_size: int, data_root: Path | None, reporter: Reporter
+    text: str, image_size: int, data_root: Path | None, skip_bad: bool, reporter: Reporter
 ) -> tuple[Dataset, str]:
     """`SPEC[:train|test]` → the data set and the split's name."""
     spec, split = _spec_and_split(text)
     try:
-        dataset = load_dataset(spec, image_size=image_size, data_root=data_root, reporter=reporter)
+        dataset = load_dataset(
+            spec,
+            image_size=image_size,
+            data_root=data_root,
+            skip_bad=skip_bad,
+            reporter=reporter,
+        )
     except GanVkdError as error:  # train's flag takes the same
         raise GanVkdError(str(error).replace("--dataset", "--reference")) from None
     return dataset, split

@@ -45,9 +45,10 @@ def require_enough(fewest: int, nearest_k: int, where: str = "") -> None:
         GanVkdError: `fewest`, which lie at `where`, are less.
     """
     if fewest < nearest_k + 2:
+        remedy = "more images, or a smaller --nearest-k" if nearest_k > 1 else "more images"
         raise GanVkdError(
             f"{where}{': ' if where else ''}{fewest} images are too few for k = {nearest_k}: at "
-            f"least {nearest_k + 2} on each side (more images, or a smaller --nearest-k)"
+            f"least {nearest_k + 2} on each side ({remedy})"
         )
 
 

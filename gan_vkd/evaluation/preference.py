@@ -25,8 +25,8 @@ class Preference:
 
     Attributes:
         value: from 0 to 1; .5 where nothing is copied.
-        low, high: its 95 % interval, for fresh images of all kinds; None so near 0 or 1 that it
-            would have no width.
+        low, high: its 95 % interval, for fresh images of all kinds, cut off at 0 and 1; None so
+            near them that it would have no width.
         p: the share of labellings of the pool with as high a value.
     """
 
@@ -98,4 +98,4 @@ def of_counts(
     p = p_value(labels @ counts)
     if not SATURATED < value < 1 - SATURATED:
         return Preference(value, None, None, p)
-    return Preference(value, value - width, value + width, p)
+    return Preference(value, max(value - width, 0.0), min(value + width, 1.0), p)

@@ -32,7 +32,7 @@ def test_arrays_are_images(tmp_path):
     assert load_given(tmp_path / "c.npz", None, QUIET).class_names == ("0", "1", "2")
     assert load_given(tmp_path / "a.npy", 4, QUIET).images.shape == (6, 3, 4, 4)
     assert Files.of(str(tmp_path / "a.npy")) == Files(8, "none")
-    dataset, split = _load_reference(f"{tmp_path / 'b.npz'}:train", 8, None, QUIET)
+    dataset, split = _load_reference(f"{tmp_path / 'b.npz'}:train", 8, None, False, QUIET)
     assert torch.equal(dataset.train.images, expected)
     assert (dataset.test, split) == (None, "train")
 
@@ -44,7 +44,7 @@ def test_grey_arrays_are_images_on_either_side(gan_vkd, tmp_path, shape):
     expected = torch.from_numpy(grey).permute(0, 3, 1, 2)
     found = load_given(tmp_path / "grey.npy", None, QUIET).images
     assert torch.equal(found, expected)
-    reference, _ = _load_reference(str(tmp_path / "grey.npy"), 8, None, QUIET)
+    reference, _ = _load_reference(str(tmp_path / "grey.npy"), 8, None, False, QUIET)
     assert torch.equal(reference.train.images, expected)
     smaller = load_given(tmp_path / "grey.npy", 4, QUIET).images
     with_colours = [np.asarray(Image.fromarray(g[..., 0]).resize((4, 4), 3)) for g in grey]
@@ -79,3 +79,29 @@ def test_arrays_that_are_none(tmp_path, arrays, words):
     (tmp_path / "x.npy").write_bytes(b"PK nonsense")
     with pytest.raises(GanVkdError, match="not a whole"):
         load_given(tmp_path / "x.npy", None, QUIET)
+
+
+@pytest.mark.parametrize("broken", ["judged", "reference"])
+def test_unreadable_images_are_refused_or_skipped_on_either_side(gan_vkd, make_folder, broken):
+    folders = {name: make_folder({"a": 7, "b": 1}, name=name) for name in ("judged", "reference")}
+    bad = folders[broken] / "a" / "3.png"
+    bad.write_bytes(bad.read_bytes()[:30])
+    flags = ["eval", folders["judged"], "--reference", folders["reference"], "--nearest-k", 1]
+    result = gan_vkd(*flags)
+    assert result.exit_code == 2
+    assert "can't read a/3.png" in result.stderr
+    assert "pass --skip-bad" in result.stderr
+    result = gan_vkd(*flags, "--skip-bad", "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert "1 unreadable files are skipped: a/3.png" in result.stderr
+    counts = json.loads(result.stdout)["protocol"]
+    assert (counts["judged_count"], counts["reference_count"]) == ((7, 8) if broken == "judged" else (8, 7))
+
+
+def test_a_folder_of_unreadable_images_alone_is_refused(gan_vkd, make_folder):
+    root = make_folder({"a": 3})
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"")
+    result = gan_vkd("eval", root, "--reference", root, "--skip-bad")
+    assert result.exit_code == 2
+    assert "none of the 3 images can be read" in result.stderr

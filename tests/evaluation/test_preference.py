@@ -108,3 +108,11 @@ def test_the_interval_holds_and_the_test_keeps_its_level():
         print(f"{copied} copied: {expected:.3f} held {held} of 100, {alarms} alarms")
         assert 88 <= held <= 99
         assert alarms == 100 if copied else alarms <= binom.isf(1e-3, 100, 0.05)
+
+
+def test_an_interval_of_few_images_ends_at_one():
+    counts = np.array([90, 1, 1, 1, 4, 0, 0, 0])
+    found = of_counts(counts, np.arange(8) < 4, np.random.default_rng(0))
+    assert found.value == 93 / 97
+    assert 0.8 < found.low < found.value
+    assert found.high == 1.0
