@@ -8,7 +8,7 @@ import torch
 
 from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.config.layers import read_config
-from gan_vkd.data.images import Dataset, ImageSet
+from gan_vkd.data.images import ImageSet
 from gan_vkd.data.record import Record, in_order_of, read_record, require_same
 from gan_vkd.data.sources import NAMES, load_dataset
 from gan_vkd.data.subsets import split_training
@@ -16,9 +16,10 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.features import Extractor
 from gan_vkd.evaluation.given import Files, load_given
 from gan_vkd.evaluation.metrics import require_enough
+from gan_vkd.evaluation.named_reference import named_reference, sides, spec_and_split
 from gan_vkd.evaluation.proportions import evaluation_labels
 from gan_vkd.evaluation.protocol import RealImages, cut
-from gan_vkd.evaluation.reference import Reference, holds_statistics, read_statistics
+from gan_vkd.evaluation.reference import Reference
 from gan_vkd.gan.exported import load_generator
 from gan_vkd.gan.latents import latents
 from gan_vkd.paths import expanded
@@ -138,7 +139,14 @@ def case_of_run(
     elif own in ("train", "test"):
         real_images = sides(dataset, own)
     else:
-        real_images = _outside(own, generator.image_size, root, skip_bad, extractor, reporter)
+        real_images = named_reference(
+            own,
+            generator.image_size,
+            data_root=root,
+            skip_bad=skip_bad,
+            extractor=extractor,
+            reporter=reporter,
+        )
     real = RealImages(
         *real_images,
         training=data.train,
@@ -207,11 +215,16 @@ def case_of_images(
         )
     images = load_given(target, size, reporter, skip_bad=skip_bad)
     side = images.images.shape[-1]
-    reference_images, name, held_out, held_out_origin = _outside(
-        reference, side, data_root, skip_bad, extractor, reporter
+    reference_images, name, held_out, held_out_origin = named_reference(
+        reference,
+        side,
+        data_root=data_root,
+        skip_bad=skip_bad,
+        extractor=extractor,
+        reporter=reporter,
     )
     ours, statistics = Files.of(str(target)), isinstance(reference_images, Reference)
-    theirs = Files(side, "") if statistics else Files.of(_spec_and_split(reference)[0])
+    theirs = Files(side, "") if statistics else Files.of(spec_and_split(reference)[0])
     if size is None and side < theirs.size:
         raise GanVkdError(
             f"{target}: its images have {side}x{side} pixels, those of --reference {reference} "
@@ -246,65 +259,3 @@ def _best(run: Path) -> Path:
             "data.validation=0.1"
         )
     return path
-
-
-def _outside(
-    text: str,
-    image_size: int,
-    data_root: Path | None,
-    skip_bad: bool,
-    extractor: Extractor,
-    reporter: Reporter,
-) -> tuple[ImageSet | Reference, str, ImageSet | None, str]:
-    """A reference that is not the run's own data, as `sides` gives it: images, or statistics.
-
-    Raises:
-        GanVkdError: no such reference, or statistics of another extractor or size.
-    """
-    path = expanded(text)
-    if not holds_statistics(path):
-        return sides(*_load_reference(text, image_size, data_root, skip_bad, reporter))
-    found = read_statistics(path, extractor)
-    if found.image_size != image_size:
-        sides_of = f"{found.image_size}x{found.image_size}"
-        raise GanVkdError(
-            f"--reference {text}: statistics of images of {sides_of} pixels, and the images have "
-            f"{image_size}x{image_size}: bring a folder's images to that size with --size, or make "
-            "the statistics again"
-        )
-    return found, found.origin, None, "none: the reference is statistics"
-
-
-def _load_reference(
-    text: str, image_size: int, data_root: Path | None, skip_bad: bool, reporter: Reporter
-) -> tuple[Dataset, str]:
-    """`SPEC[:train|test]` → the data set and the split's name."""
-    spec, split = _spec_and_split(text)
-    try:
-        dataset = load_dataset(
-            spec,
-            image_size=image_size,
-            data_root=data_root,
-            skip_bad=skip_bad,
-            reporter=reporter,
-        )
-    except GanVkdError as error:  # train's flag takes the same
-        raise GanVkdError(str(error).replace("--dataset", "--reference")) from None
-    return dataset, split
-
-
-def _spec_and_split(text: str) -> tuple[str, str]:
-    spec, _, split = text.rpartition(":")
-    return (spec, split) if split in ("train", "test") else (text, "train")
-
-
-def sides(dataset: Dataset, split: str) -> tuple[ImageSet, str, ImageSet | None, str]:
-    """The reference and the held-out real images beside it, each with where it comes from."""
-    name = f"{dataset.name}:{split}"
-    if dataset.test is None:
-        if split == "test":
-            raise GanVkdError(f"--reference: {dataset.name} has no test split: use its train split")
-        return dataset.train, name, None, "none: the data set has no second split"
-    if split == "test":
-        return dataset.test, name, dataset.train, "the training split"
-    return dataset.train, name, dataset.test, "the test split"

@@ -10,7 +10,7 @@ from gan_vkd.config.core import EvaluationSettings
 from gan_vkd.data.images import ImageSet
 from gan_vkd.data.sources import load_dataset
 from gan_vkd.evaluation.features import load_extractor
-from gan_vkd.evaluation.judged import sides
+from gan_vkd.evaluation.named_reference import sides
 from gan_vkd.evaluation.proportions import evaluation_labels
 from gan_vkd.evaluation.protocol import INTERVALS, cut, figures
 from gan_vkd.gan.exported import load_generator

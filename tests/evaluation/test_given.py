@@ -9,7 +9,7 @@ from PIL import Image
 
 from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.given import Files, load_given
-from gan_vkd.evaluation.judged import _load_reference
+from gan_vkd.evaluation.named_reference import load_named
 from gan_vkd.progress import QUIET
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
@@ -32,7 +32,7 @@ def test_arrays_are_images(tmp_path):
     assert load_given(tmp_path / "c.npz", None, QUIET).class_names == ("0", "1", "2")
     assert load_given(tmp_path / "a.npy", 4, QUIET).images.shape == (6, 3, 4, 4)
     assert Files.of(str(tmp_path / "a.npy")) == Files(8, "none")
-    dataset, split = _load_reference(f"{tmp_path / 'b.npz'}:train", 8, None, False, QUIET)
+    dataset, split = load_named(f"{tmp_path / 'b.npz'}:train", 8, None, False, QUIET)
     assert torch.equal(dataset.train.images, expected)
     assert (dataset.test, split) == (None, "train")
 
@@ -44,7 +44,7 @@ def test_grey_arrays_are_images_on_either_side(gan_vkd, tmp_path, shape):
     expected = torch.from_numpy(grey).permute(0, 3, 1, 2)
     found = load_given(tmp_path / "grey.npy", None, QUIET).images
     assert torch.equal(found, expected)
-    reference, _ = _load_reference(str(tmp_path / "grey.npy"), 8, None, False, QUIET)
+    reference, _ = load_named(str(tmp_path / "grey.npy"), 8, None, False, QUIET)
     assert torch.equal(reference.train.images, expected)
     smaller = load_given(tmp_path / "grey.npy", 4, QUIET).images
     with_colours = [np.asarray(Image.fromarray(g[..., 0]).resize((4, 4), 3)) for g in grey]
@@ -94,8 +94,9 @@ def test_unreadable_images_are_refused_or_skipped_on_either_side(gan_vkd, make_f
     result = gan_vkd(*flags, "--skip-bad", "--json", "-")
     assert result.exit_code == 0, result.output
     assert "1 unreadable files are skipped: a/3.png" in result.stderr
-    counts = json.loads(result.stdout)["protocol"]
-    assert (counts["judged_count"], counts["reference_count"]) == ((7, 8) if broken == "judged" else (8, 7))
+    protocol = json.loads(result.stdout)["protocol"]
+    for name in folders:
+        assert protocol[f"{name}_count"] == (7 if name == broken else 8)
 
 
 def test_a_folder_of_unreadable_images_alone_is_refused(gan_vkd, make_folder):
