@@ -11,7 +11,14 @@ from torch import nn
 
 from gan_vkd.data.images import rgb
 from gan_vkd.distill.networks.mobilenet import mobilenetv2_half
-from gan_vkd.distill.networks.resnet import resnet8x4, resnet32x4, resnet50, wrn_40_2
+from gan_vkd.distill.networks.resnet import (
+    resnet8,
+    resnet8x4,
+    resnet20,
+    resnet32x4,
+    resnet50,
+    wrn_40_2,
+)
 from gan_vkd.distill.networks.shufflenet import shufflenetv1, shufflenetv2
 from gan_vkd.distill.networks.timm_classifier import TimmClassifier, timm_network
 from gan_vkd.distill.networks.vgg import vgg8, vgg13
@@ -29,6 +36,8 @@ NETWORKS = {
     "resnet50": resnet50,
     "resnet32x4": resnet32x4,
     "resnet8x4": resnet8x4,
+    "resnet20": resnet20,
+    "resnet8": resnet8,
     "wrn-40-2": wrn_40_2,
     "mobilenetv2": mobilenetv2_half,
     "shufflenetv1": shufflenetv1,

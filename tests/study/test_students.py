@@ -137,7 +137,7 @@ def test_the_page_has_accuracy_differences_and_claims(done, reproduce, tmp_path)
 
 def test_students_wait_for_their_teacher_and_flags_of_generators_are_refused(reproduce, tmp_path):
     quick = ("small-cnn", "--quick", "--out", tmp_path)
-    result = reproduce(*quick, "--unit", "lite0_mobilenetv2/kd/1", "--quiet")
+    result = reproduce(*quick, "--unit", "lite0_resnet8/kd/1", "--quiet")
     assert result.exit_code == 2
     assert "teacher-efficientnet-lite0/network.safetensors" in result.output.splitlines()[-1]
     for flags in (["--judge"], ["--checkpoints", "3"]):
@@ -148,7 +148,7 @@ def test_students_wait_for_their_teacher_and_flags_of_generators_are_refused(rep
     commands = reproduce(*quick, "--commands", "--arms", "kd").output.splitlines()
     assert [shlex.split(line)[-1] for line in commands] == [
         "teacher-efficientnet-lite0",
-        *(f"lite0_mobilenetv2/kd/{seed}" for seed in (0, 1)),
+        *(f"lite0_resnet8/kd/{seed}" for seed in (0, 1)),
     ]
 
 

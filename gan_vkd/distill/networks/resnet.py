@@ -55,6 +55,16 @@ def _resnet(
     return network
 
 
+def resnet8(num_classes: int) -> StagedNetwork:
+    """One basic block a stage, of 16, 32 and 64 channels."""
+    return _resnet(_basic, (16, 16, 32, 64), (1, 1, 1), num_classes)
+
+
+def resnet20(num_classes: int) -> StagedNetwork:
+    """Three basic blocks a stage, of 16, 32 and 64 channels."""
+    return _resnet(_basic, (16, 16, 32, 64), (3, 3, 3), num_classes)
+
+
 def resnet8x4(num_classes: int) -> StagedNetwork:
     """One basic block a stage, four times as wide as ResNet-8."""
     return _resnet(_basic, (32, 64, 128, 256), (1, 1, 1), num_classes)
