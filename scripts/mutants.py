@@ -3,7 +3,7 @@
 Usage: python scripts/mutants.py [--jobs 2] [NAME ...]
 
 Each fault goes into a copy of the project; the fast tests of that part run on it. A fault that
-passes them has survived: exit code 1. NAMEs (parts of names) choose among the faults.
+passes them has survived: exit code 1. NAMEs choose the faults whose name has one of them in it.
 """
 
 # ruff: noqa: E501
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
 PASSED, FAILED = 0, 1  # pytest's exit codes; any other is no answer
 
 STEPS = ("gan_vkd/gan/steps.py", ["tests/gan/test_steps.py"])
@@ -58,6 +59,9 @@ AVERAGE = ("gan_vkd/gan/ema.py", ["tests/gan/test_ema.py"])
 EXPORT = ("gan_vkd/gan/exported.py", ["tests/gan/test_exported.py"])
 LATENTS = ("gan_vkd/gan/latents.py", EXPORT[1])
 SEARCH = ("gan_vkd/evaluation/search.py", ["tests/evaluation/test_search.py"])
+LEAKS = ("gan_vkd/evaluation/leaks.py", ["tests/evaluation/test_leaks.py"])
+TONES = ("gan_vkd/evaluation/tones.py", LEAKS[1])
+LEAK_FINDINGS = ("gan_vkd/evaluation/findings.py", LEAKS[1])
 PLAYERS = ("gan_vkd/engine/players.py", ["tests/engine/test_players.py"])
 PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
 SHARE = ("gan_vkd/gan/share.py", ["tests/gan/test_share.py", "-k", "steps_of_one"])
@@ -378,6 +382,15 @@ MUTANTS = [
     Mutant("a group's least bound is its greatest", SEARCH, "least = groups.amin(dim=1)", "least = groups.amax(dim=1)"),
     Mutant("known points are found twice", SEARCH, "bounds.scatter_(1, first, torch.inf)", "bounds"),
     Mutant("points without distances are the nearest", SEARCH, "value=torch.inf)", "value=0.0)"),
+    Mutant("a hole's sides need not meet", LEAKS, "flat[:, rows, columns] & vertical[..., columns] & horizontal[:, rows]", "flat[:, rows, columns] & vertical[..., columns]"),
+    Mutant("a hole's edge is looked for a row too far", LEAKS, "below = down[:, :last], down[:, side - 1 :]", "below = down[:, :last], down[:, side - 1 :].roll(1, 1)"),
+    Mutant("a patch may be flat in one channel", LEAKS, "flat = (spread <= FLAT).all(dim=1)", "flat = (spread <= FLAT).any(dim=1)"),
+    Mutant("borders on two sides alone", LEAKS, "x.transpose(-1, -2), x.transpose(-1, -2).flip(-2)", "x, x.flip(-2)"),
+    Mutant("a border may be half of the image", LEAKS, "range(1, x.shape[-1] // 4 + 1)", "range(1, x.shape[-1] // 2 + 1)"),
+    Mutant("an edge in every channel", LEAKS, "> EDGE).any(dim=1)", "> EDGE).all(dim=1)"),
+    Mutant("colours are learned from half of the changes", TONES, "np.repeat([0, 1], len(rows[0]))", "np.resize([0, 1], 2 * len(rows[0]))"),
+    Mutant("a judged image's limit is its own side's", TONES, 'both = np.concatenate([scores["judged"], scores["real"]])', 'both = scores["real"]'),
+    Mutant("a leak is said without the share that real images have", LEAK_FINDINGS, "if _share_of(found[name], count, 1.0) >= LEAST_LEAK", 'if found[name]["judged"] / count["judged"] >= LEAST_LEAK'),
 ]  # fmt: skip
 
 
@@ -400,6 +413,8 @@ def killed(mutant: Mutant) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         copy_project(project)
+        if SHARED.is_dir():  # without its photographs their tests are skipped, and notice nothing
+            (Path(folder) / SHARED.name).symlink_to(SHARED)
         source = (project / file).read_text()
         (project / file).write_text(source.replace(mutant.right, mutant.wrong))
         code = run_tests(project, arguments)
@@ -413,7 +428,10 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
-    chosen = [m for m in MUTANTS if all(name in m.name for name in options.names)]
+    names = options.names or [""]
+    chosen = [m for m in MUTANTS if any(name in m.name for name in names)]
+    if not chosen:
+        sys.exit(f"no fault's name has {' or '.join(names)} in it")
     for mutant in MUTANTS:
         count = (ROOT / mutant.part[0]).read_text().count(mutant.right)
         if count != 1:

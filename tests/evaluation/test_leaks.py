@@ -141,6 +141,16 @@ def test_a_leak_is_named(photographs, change, share, words):
     assert words in sentence
 
 
+def test_a_twentieth_of_both_sides_together_looks_most_changed(photographs):
+    """A limit taken from one side would have no chance in it there, and twice the alarms."""
+    judged = photographs["judged"].clone()
+    judged[:300] = recoloured(judged[:300], 1, "leak")
+    found = leaks(images(judged), images(photographs["real"]), 0)["colours"]
+    assert found["count"] == {"judged": COUNT, "real": COUNT}
+    assert found["judged"] > 2 * found["real"]
+    assert found["judged"] + found["real"] == pytest.approx(0.05 * 2 * COUNT, abs=2)
+
+
 def counts(judged: int, real: int, of: int) -> dict:
     side = {"judged": 0, "real": 0}
     holes = {"judged": judged, "real": real}
