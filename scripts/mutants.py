@@ -65,10 +65,17 @@ LEAK_FINDINGS = ("gan_vkd/evaluation/findings.py", LEAKS[1])
 PLAYERS = ("gan_vkd/engine/players.py", ["tests/engine/test_players.py"])
 PACKING = ("gan_vkd/engine/draws.py", DRAWS[1])
 SHARE = ("gan_vkd/gan/share.py", ["tests/gan/test_share.py", "-k", "steps_of_one"])
+CLASSIFIER_SHARE = (
+    "gan_vkd/classification/share.py",
+    ["tests/classification/test_classification_share.py"],
+)
+SHARED_VKD = ("gan_vkd/distill/methods/vkd_features.py", CLASSIFIER_SHARE[1])
+SHARED_STEP = ("gan_vkd/classification/task.py", CLASSIFIER_SHARE[1])
+ANY_SHARE = ("gan_vkd/engine/share.py", SHARE[1])
 ALIKE = (PLAYERS[0], SHARE[1])
 SHARED_TASK = (TASK[0], SHARE[1])
 BATCH_NORM = (
-    "gan_vkd/gan/networks/batch_norm.py",
+    "gan_vkd/engine/batch_norm.py",
     ["tests/test_processes.py", "-k", "three_processes"],
 )
 PROCESSES = ("gan_vkd/processes.py", ["tests/test_processes.py"])
@@ -277,10 +284,14 @@ MUTANTS = [
     # Several processes
     Mutant("gradients stay each process's own", ALIKE, "processes.average_(self._gradients())", "pass"),
     Mutant("gradients are not scaled for the mean", SHARE, "return processes.size() * own.flatten(0, 1), None", "return own.flatten(0, 1), None"),
-    Mutant("the gradient of another's share", SHARE, "[:, ctx.share.own]", "[:, : ctx.share.own.stop - ctx.share.own.start]"),
-    Mutant("every process draws the first images", SHARE, "numbers[:, self.own]", "numbers[:, : self.own.stop - self.own.start]"),
+    Mutant("the gradient of another's share", ANY_SHARE, "[:, ctx.share.own]", "[:, : ctx.share.own.stop - ctx.share.own.start]"),
+    Mutant("every process draws the first images", ANY_SHARE, "numbers[:, self.own]", "numbers[:, : self.own.stop - self.own.start]"),
     Mutant("batch norm over a process's own images", SHARE, "norm.shared = len(self.sizes) > 1", "norm.shared = False"),
     Mutant("the teacher's features of generated images are one's own", SHARE, "lambda images: self.together(see(images))", "lambda images: torch.cat([see(images)] * processes.size())[: sum(self.sizes)]"),
+    Mutant("a student's batch norms over a process's own images", CLASSIFIER_SHARE, "            share_batch_norms(network)", "            pass"),
+    Mutant("maps are a process's own", CLASSIFIER_SHARE, "tuple(map(self._together, value)) if isinstance(value, tuple) else value", "value"),
+    Mutant("whitened over all processes twice", SHARED_VKD, "across_processes=False", "across_processes=True"),
+    Mutant("each process mixes its own images", SHARED_STEP, "images = images[self.share.own]\n", "images = self.augmentation.mix(images[self.share.own], inputs)\n"),
     Mutant("spread over a process's own images", SHARED_TASK, "self.share.together(images).std(dim=0)", "images.std(dim=0)"),
     Mutant("batch norm's gradient without the others", BATCH_NORM, "processes.summed(sums)", "sums"),
     Mutant("batch norm counts processes alike", BATCH_NORM, "(counts * means).sum(0) / count", "means.mean(0)"),
@@ -296,7 +307,7 @@ MUTANTS = [
     Mutant("all processes take the first GPU", ("gan_vkd/device.py", ["tests/test_device.py"]), 'torch.device("cuda", own)', 'torch.device("cuda", 0)'),
     Mutant("numbers are checked where the log has them alone", (LOOP[0], ["tests/engine/test_health.py"]), "processes.on_first(book.check, done, terms)", "pass"),
     # The projected discriminator
-    Mutant("real and generated images share batch norm's statistics", ("gan_vkd/gan/networks/batch_norm.py", PROJECTED[1]), "x.split(self.batch_size)", "x.split(2 * self.batch_size)"),
+    Mutant("real and generated images share batch norm's statistics", ("gan_vkd/engine/batch_norm.py", PROJECTED[1]), "x.split(self.batch_size)", "x.split(2 * self.batch_size)"),
     Mutant("scales are mixed from the finest to the coarsest", PROJECTED, "for i in reversed(range(len(maps))):", "for i in range(len(maps)):"),
     Mutant("coarser scales are left out", PROJECTED, "self.across[i](maps[i]) + coarser", "self.across[i](maps[i])"),
     Mutant("all seeds mix alike", PROJECTED, 'seed_for(seed, "mixing")', 'seed_for(0, "mixing")'),

@@ -13,12 +13,12 @@ import torch.multiprocessing as mp
 from several import several
 
 from gan_vkd import processes
+from gan_vkd.engine.batch_norm import BatchNorm
 from gan_vkd.engine.loop import Outcome, train
 from gan_vkd.engine.run_dir import RunDir
+from gan_vkd.engine.share import Share
 from gan_vkd.engine.task import Schedule
 from gan_vkd.errors import EndedElsewhere, GanVkdError
-from gan_vkd.gan.networks.batch_norm import BatchNorm
-from gan_vkd.gan.share import Share
 from gan_vkd.progress import QUIET
 
 

@@ -1,8 +1,9 @@
-"""gan-vkd train under PyTorch's own launcher: two processes, deaths, other numbers of them."""
+"""Commands under PyTorch's own launcher: two processes, deaths, other numbers of them."""
 
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def weights(run: Path, iteration: int) -> dict[str, torch.Tensor]:
 def difference(one: dict, other: dict) -> float:
     """Relative, over the weights and buffers of D, G, the average and the terms."""
     assert one.keys() == other.keys()
-    names = [name for name in one if ".adam." not in name]
+    names = [name for name in one if "adam." not in name]
     missed = sum((one[name].double() - other[name]).square().sum() for name in names)
     return (missed / sum(other[name].double().square().sum() for name in names)).sqrt().item()
 
@@ -106,7 +107,29 @@ def test_three_processes_sample_and_evaluate_like_one(gan_vkd, digits_run, tmp_p
     assert (code != 0, len(errors)) == (True, 1)
 
 
-@pytest.mark.parametrize("command", ["report", "bench", "classify"])
+def test_two_processes_train_a_classifier_like_one(gan_vkd, tmp_path):
+    flags = ["classify", "--dataset", "digits", "--subset", "0.2", "--size", 16]
+    flags += ["--student", "resnet8", "--method", "vkd", "--epochs", 1]
+    flags += ["--teacher", "efficientnet-lite0", "--set", "training.checkpoint_every=15"]
+    flags += ["--set", "training.batch_size=16", "--set", "training.lr=0.001"]
+    runs = {name: tmp_path / name for name in ("one", "two")}
+    assert ended(started(2, *flags, "--run-dir", runs["two"])) == (0, f"{runs['two']}\n", [])
+    assert gan_vkd(*flags, "--run-dir", runs["one"], "--quiet").exit_code == 0
+    states = {name: weights(run, 23) for name, run in runs.items()}
+    assert difference(states["two"], states["one"]) < 1e-3
+    found = {name: json.loads((run / "result.json").read_text()) for name, run in runs.items()}
+    assert found["two"]["last"] == pytest.approx(found["one"]["last"], rel=1e-2)
+
+    shutil.rmtree(runs["two"] / "checkpoints" / "00000023")  # goes on in one process
+    resumed = gan_vkd("classify", "--resume", "--run-dir", runs["two"], "--quiet")
+    assert resumed.exit_code == 0, resumed.output
+    assert difference(weights(runs["two"], 23), states["two"]) < 1e-3
+    code, out, errors = ended(started(3, *flags, "--set", "training.batch_size=2"))
+    assert (code != 0, out, len(errors)) == (True, "", 1)
+    assert "--nproc-per-node 2" in errors[0]
+
+
+@pytest.mark.parametrize("command", ["report", "bench", "teacher"])
 def test_commands_for_one_process_say_so_once(command, gan_vkd, refused, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("RANK", "0")

@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gan_vkd import processes
 from gan_vkd.classification.accuracy import accuracy
 from gan_vkd.classification.augment import Augmentation
 from gan_vkd.classification.optimiser import StudentPlayer, rate_at
+from gan_vkd.classification.share import ClassifierShare
 from gan_vkd.config.classification import ClassificationRecipe
 from gan_vkd.config.registry import METHODS
 from gan_vkd.data.batches import batch_indices
@@ -86,11 +88,17 @@ class ClassificationTask:
         self.player = StudentPlayer({"student": student, "method": self.method}, training)
         self.stochastic = recipe.student.drop_path > 0
 
-        # 2. How images are changed, and an iteration that can be replayed.
+        # 2. In several processes each network sees a share, and answers for the whole batch.
+        self.share = ClassifierShare(training.batch_size)
+        self.learn = self.share.student(self.student)
+        self.teach = self.share.teacher(self._taught)
+
+        # 3. How images are changed, and an iteration that can be replayed.
         self.augmentation = Augmentation(
             recipe.data.augment, recipe.data.flip, training.mixup, training.cutmix
         )
         replays = device.type == "cuda" and self.method.static and not self.stochastic
+        replays = replays and processes.size() == 1
         self.replay = Replay(self._compute, device, enabled=replays)
 
     def _make_method(self, student: Classifier) -> Method:
@@ -122,6 +130,7 @@ class ClassificationTask:
                 yield self._taught(self.data.train.batch(rows, self.device)[0])
 
         self.method.prepare(outputs)
+        processes.copy_first_(x for x in self.method.buffers() if x.is_floating_point())
 
     def iterate(self, iteration: int, measure: bool = False) -> dict[str, float]:
         """One step of the student on one batch.
@@ -137,7 +146,8 @@ class ClassificationTask:
             "labels": self.data.train.labels[rows].to(self.device),
         }
         if self.stochastic:  # the networks' own draws
-            torch.manual_seed(seed_for(self.recipe.training.seed, "network", iteration))
+            own = processes.rank()  # other images, so other draws
+            torch.manual_seed(seed_for(self.recipe.training.seed, "network", iteration) + own)
         scalars = self.replay("step", inputs, measure)
         if not measure:
             return {}
@@ -167,9 +177,10 @@ class ClassificationTask:
         self.player.set_rate(inputs["rate"])
         images = self.augmentation.apply(to_float(inputs["images"]), inputs)
         images = self.augmentation.mix(images, inputs)
-        taught = UNTAUGHT if self.teacher is None else self._taught(images)
+        images = images[self.share.own]
+        taught = UNTAUGHT if self.teacher is None else self.teach(images)
         with autocast(self.device, self.recipe.training.precision):
-            learnt = self.student(images)
+            learnt = self.learn(images)
         with torch.autocast(self.device.type, enabled=False):
             loss, scalars = self._loss(learnt, taught, inputs)
         self.player.descend(loss)

@@ -18,7 +18,7 @@ from gan_vkd.cli.teacher import teacher
 from gan_vkd.cli.train import train
 from gan_vkd.terminal import lasting
 
-TOGETHER = ("train", "sample", "eval")  # what several processes of torchrun share
+TOGETHER = ("train", "sample", "eval", "classify")  # what several processes of torchrun share
 
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -13,10 +13,12 @@ from gan_vkd.cli.plumbing import (
     config_option,
     data_root_option,
     device_option,
+    joined,
     newest,
     quiet_option,
     require_new,
     run_options,
+    say_result,
     set_option,
     skip_bad_option,
     stopped,
@@ -24,7 +26,6 @@ from gan_vkd.cli.plumbing import (
 )
 from gan_vkd.cli.train import absolute_paths, flag_layer
 from gan_vkd.config.layers import continued, file_layer, resolve, set_layer
-from gan_vkd.terminal import printable
 
 FIELDS = {
     "dataset": ("data", "dataset"),
@@ -93,37 +94,39 @@ def classify(
     """
     began = time.monotonic()
     deadline = math.inf if time_limit is None else began + time_limit
-    if pair is not None:
-        _take_pair(pair, flags)
-    layers = [(f"--config {config}", file_layer(config)) for config in configs]
-    layers += [("--set", set_layer(assignments)), ("the flags", flag_layer(flags, FIELDS))]
-    layers = _of_one_method([(where, absolute_paths(layer)) for where, layer in layers])
-    picked, reporter = begin(device, quiet)
+    with joined() as settling_together:
+        with settling_together:
+            if pair is not None:
+                _take_pair(pair, flags)
+            layers = [(f"--config {config}", file_layer(config)) for config in configs]
+            layers += [("--set", set_layer(assignments)), ("the flags", flag_layer(flags, FIELDS))]
+            layers = _of_one_method([(where, absolute_paths(layer)) for where, layer in layers])
+            picked, reporter = begin(device, quiet)
 
-    from gan_vkd.config.classification import ClassificationRecipe
-    from gan_vkd.device import compute_deterministically
-    from gan_vkd.training.classify import CLASSIFIERS, run_classification
+            from gan_vkd.config.classification import ClassificationRecipe
+            from gan_vkd.device import compute_deterministically
+            from gan_vkd.training.classify import CLASSIFIERS, run_classification
 
-    if resume:
-        run_dir = run_dir or newest(quiet, CLASSIFIERS)
-        recipe = continued(run_dir, layers, ClassificationRecipe)
-    else:
-        recipe = resolve(layers, ClassificationRecipe)
-        require_new(run_dir)
-    if recipe.training.deterministic:
-        compute_deterministically()
-    done = run_classification(
-        recipe,
-        device=picked,
-        wanted=run_dir,
-        resume=resume,
-        dry_run=dry_run,
-        deadline=deadline,
-        reporter=reporter,
-    )
+            if resume:
+                run_dir = run_dir or newest(quiet, CLASSIFIERS)
+                recipe = continued(run_dir, layers, ClassificationRecipe)
+            else:
+                recipe = resolve(layers, ClassificationRecipe)
+                require_new(run_dir)
+        if recipe.training.deterministic:
+            compute_deterministically()
+        done = run_classification(
+            recipe,
+            device=picked,
+            wanted=run_dir,
+            resume=resume,
+            dry_run=dry_run,
+            deadline=deadline,
+            reporter=reporter,
+        )
     if done.outcome is None:
         return 0
-    click.echo(printable(str(done.run)))
+    say_result(done.run)
     if done.outcome.reason != "done":
         return stopped("classify", done.run, done.outcome, reporter)
     for line in _summary(done.result, done.run):

@@ -32,7 +32,7 @@ from gan_vkd.gan.ema import average_of, decay_at, update_average
 from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator, save_generator
 from gan_vkd.gan.probes import Probes
 from gan_vkd.gan.sampling import class_grid
-from gan_vkd.gan.share import Share
+from gan_vkd.gan.share import GanShare
 from gan_vkd.gan.steps import Game, Real, discriminator_loss, generator_loss
 from gan_vkd.progress import Reporter
 from gan_vkd.randomness import seed_for
@@ -110,7 +110,7 @@ class GanTask:
             network.to(device, memory_format=torch.channels_last)
         self.terms.to(device)
         self.average = average_of(self.generator)
-        self.share = Share(training.batch_size)
+        self.share = GanShare(training.batch_size)
 
         # 2. Who trains what.
         judges = {"discriminator": self.discriminator, "terms": self.terms}

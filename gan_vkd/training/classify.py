@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from gan_vkd import processes
 from gan_vkd.classification.students import SLOW, make_student, make_teacher
 from gan_vkd.classification.task import ClassificationTask
 from gan_vkd.config.classification import ClassificationRecipe
@@ -71,40 +72,47 @@ def run_classification(
     with contextlib.ExitStack() as held:
         held.enter_context(device_explained(recipe.training.batch_size))
         if resume and not dry_run:
-            held.enter_context(RunDir(wanted).lock())
+            processes.on_first(held.enter_context, RunDir(wanted).lock())
         # 1. Everything that can fail, before anything is written.
         settings = recipe.data
-        if resume:
-            refuse_moved(recipe, wanted)
-        dataset = dataset_of(settings, reporter)
-        recipe = _settled(recipe, dataset, device)
-        seed = recipe.training.seed
-        data = split_training(
-            dataset, settings.subset, settings.subset_draw, seed, settings.validation
-        )
-        skipped = dataset.skipped
-        del dataset  # what the split left out is not kept in memory
-        began = read_record(wanted) if resume else None
-        if began is not None:
-            require_same(f"--resume: {settings.dataset}", began, data.train)
-        record = record_of(data.train)
-        teacher = make_teacher(recipe.teacher, data.train.class_names)
-        if teacher is not None:
-            teacher.to(device, memory_format=torch.channels_last)
-        data = _on_device(data, device)
+        with processes.failing_together():
+            if resume:
+                refuse_moved(recipe, wanted)
+            dataset = processes.in_turns(dataset_of, settings, reporter)
+            recipe = _settled(recipe, dataset, device)
+            seed = recipe.training.seed
+            data = split_training(
+                dataset, settings.subset, settings.subset_draw, seed, settings.validation
+            )
+            skipped = dataset.skipped
+            del dataset  # what the split left out is not kept in memory
+            began = read_record(wanted) if resume else None
+            if began is not None:
+                require_same(f"--resume: {settings.dataset}", began, data.train)
+            record = record_of(data.train)
+            names = data.train.class_names
+            teacher = processes.in_turns(make_teacher, recipe.teacher, names)
+            if teacher is not None:
+                teacher.to(device, memory_format=torch.channels_last)
+            data = _on_device(data, device)
 
-        def make_task() -> ClassificationTask:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed_for(seed, "student"))
-                student = make_student(recipe.student, data.train.class_names, settings.image_size)
-            return ClassificationTask(recipe, data, student, teacher, device)
+            def make_task() -> ClassificationTask:
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(seed_for(seed, "student"))
+                    student = processes.in_turns(
+                        make_student, recipe.student, names, settings.image_size
+                    )
+                return ClassificationTask(recipe, data, student, teacher, device)
+
+            task = make_task()
+            checkpoint = None
+            if resume:
+                checkpoint = newest_checkpoint(RunDir(wanted), task.schedule.iterations, reporter)
+            start = 0 if checkpoint is None else checkpoint[0]
+        alike = repr((dump(recipe), record, start))
+        processes.require_same("settings, images or checkpoint", str, alike)
 
         # 2. What is about to happen, and how long it will take.
-        task = make_task()
-        checkpoint = None
-        if resume:
-            checkpoint = newest_checkpoint(RunDir(wanted), task.schedule.iterations, reporter)
-        start = 0 if checkpoint is None else checkpoint[0]
         for line in plan(task, start, wanted):
             reporter.say(line)
         if start < task.schedule.iterations:
@@ -114,7 +122,8 @@ def run_classification(
 
         # 3. The state: a checkpoint's, or a new one.
         if checkpoint is not None:
-            restore(task, checkpoint[1], wanted)
+            with processes.failing_together():
+                restore(task, checkpoint[1], wanted)
             reporter.say(f"Continuing from iteration {start:,}")
         else:
             if resume:
@@ -122,15 +131,20 @@ def run_classification(
             task.prepare(reporter)
 
         # 4. Train.
-        name = run_name(recipe)
-        run = RunDir(wanted if resume else create_run_dir(name, dump(recipe), wanted, CLASSIFIERS))
+        path = wanted
         if not resume:
-            held.enter_context(run.lock())
+            name = run_name(recipe)
+            made = processes.on_first(create_run_dir, name, dump(recipe), wanted, CLASSIFIERS)
+            path = processes.told(made)
+        run = RunDir(path)
+        if not resume:
+            processes.on_first(held.enter_context, run.lock())
         reporter.say(f"Results go to {run.path}")
         with writing_explained(run):
-            write_down(run.path, record, skipped, reporter)
+            processes.on_first(write_down, run.path, record, skipped, reporter)
             outcome = train(task, run, start=start, deadline=deadline, reporter=reporter)
-            result = _sum_up(task, run) if outcome.reason == "done" else None
+            done = outcome.reason == "done"
+            result = processes.on_first(_sum_up, task, run) if done else None
         return Classified(run.path, outcome, result)
 
 
@@ -178,6 +192,7 @@ def plan(task: ClassificationTask, start: int, run: Path | None) -> list[str]:
         parts.append(f"{settings.kd_weight:g} x KL (T = {settings.temperature:g})")
     if settings.weight:
         parts.append(f"{settings.weight:g} x {settings.method}")
+    shared = f" over {processes.size()} processes" if processes.size() > 1 else ""
     how = f"SGD .9 {training.schedule}" if training.optimiser == "sgd" else "AdamW"
     return [
         f"Data           {recipe.data.dataset}, subset {recipe.data.subset:g}: "
@@ -190,8 +205,8 @@ def plan(task: ClassificationTask, start: int, run: Path | None) -> list[str]:
         f"Loss           {' + '.join(parts)}",
         f"Best epoch     chosen on {task.selected_on}",
         f"Schedule       iterations {start:,} to {task.schedule.iterations:,} "
-        f"({training.epochs} epochs of {task.per_epoch:,}), batch {training.batch_size}, {how}, "
-        f"rate {training.lr:g}, {training.precision}, on {task.device}",
+        f"({training.epochs} epochs of {task.per_epoch:,}), batch {training.batch_size}{shared}, "
+        f"{how}, rate {training.lr:g}, {training.precision}, on {task.device}",
         f"Results        {run or f'a new numbered folder under {CLASSIFIERS}/'}",
     ]
 

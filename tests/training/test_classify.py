@@ -119,7 +119,7 @@ def test_the_methods_fields_go_with_the_flag(gan_vkd, refused, folder, teacher):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--student", "resnet8"), "--student resnet8: unknown network 'resnet8'; did you"),
+        (("--student", "resnet9"), "--student resnet9: unknown network 'resnet9'; did you"),
         (("--student", "timm:resnet1"), "timm has no model 'resnet1'"),
         (("--method", "kdd"), "distill: unknown method of distillation between classifiers"),
         (("--method", "kd"), "--method kd: needs a teacher"),

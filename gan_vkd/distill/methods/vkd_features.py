@@ -62,7 +62,13 @@ class VkdFeatures(Method):
             dt_compared = dt
         try:
             self.loss = VkDLoss(
-                ds, dt, settings.projection, normalise, settings.distance, settings.ridge
+                ds,
+                dt,
+                settings.projection,
+                normalise,
+                settings.distance,
+                settings.ridge,
+                across_processes=False,  # it is handed the whole batch
             )
         except ValueError as error:
             raise GanVkdError(f"distill (--projection, --normalise): {error}") from None

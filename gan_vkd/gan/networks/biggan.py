@@ -17,7 +17,7 @@ from torch import nn
 from gan_vkd.config.core import Group, Recipe
 from gan_vkd.config.sizes import discriminator_sides, generator_sides
 from gan_vkd.config.sizes import widths as flat_widths
-from gan_vkd.gan.networks.batch_norm import BatchNorm
+from gan_vkd.engine.batch_norm import BatchNorm
 from gan_vkd.gan.networks.layers import (
     ConditionalBatchNorm,
     DiscriminatorBlock,

@@ -78,7 +78,7 @@ class _OverRunning(torch.autograd.Function):
     """[k, b, C, H, W] of k kinds → each kind over its running ψ, times the channels' least one.
 
     Both statistics, [k, C], take a step: `squares` now, `slopes` when the gradient comes. Sums are
-    over all processes; each of n passes n times the gradient on to its images (gan/share.py).
+    over all processes; each of n passes n times the gradient on to its images (engine/share.py).
     """
 
     @staticmethod

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
-from gan_vkd.gan.networks.batch_norm import BatchNorm
+from gan_vkd.engine.batch_norm import BatchNorm
 
 
 class SpectralNorm(nn.Module):

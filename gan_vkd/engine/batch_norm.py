@@ -1,11 +1,13 @@
 """Batch norm, over the batch of one process or of all of them."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from gan_vkd import processes
+from gan_vkd.errors import GanVkdError
 
 DIMS = (0, 2, 3)
 
@@ -20,17 +22,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[B, C, H, W] → the same shape and type; B may differ from process to process."""
-        if not (self.shared and self.training):
-            return super().forward(x)
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        y, mean, squares, count = _Standardise.apply(wide, self.eps)
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
-            self.running_var.lerp_((squares / (count - 1)).to(self.running_var), self.momentum)
-        if self.affine:
-            y = y * self.weight[:, None, None] + self.bias[:, None, None]
-        return y.to(x.dtype)
+        return over_all(self, x) if self.shared and self.training else super().forward(x)
 
 
 class BatchNormApart(BatchNorm):
@@ -51,6 +43,49 @@ class BatchNormApart(BatchNorm):
         if not self.training:
             return normalise(x)
         return torch.cat([normalise(part) for part in x.split(self.batch_size)])
+
+
+def share_batch_norms(network: nn.Module) -> None:
+    """Let a network's own batch norms, torch's or timm's, go over the batches of all processes.
+
+    Its state dict stays as it is.
+
+    Raises:
+        GanVkdError: batch norms of another kind.
+    """
+    for norm in network.modules():
+        if not isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            continue
+        whole = isinstance(norm, nn.BatchNorm2d) and norm.momentum is not None
+        if type(norm).__name__ not in ("BatchNorm2d", "BatchNormAct2d") or not whole:
+            raise GanVkdError(
+                f"torchrun: batch norms of this network ({type(norm).__name__}) can't go over the "
+                "images of several processes: start one process"
+            )
+        norm.forward = partial(_forward_over_all, norm)
+
+
+def _forward_over_all(norm: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+    if not norm.training:
+        return type(norm).forward(norm, x)
+    y = over_all(norm, x)
+    return norm.act(norm.drop(y)) if hasattr(norm, "act") else y
+
+
+def over_all(norm: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+    """What `norm` makes of this process's images [B, C, H, W] in training, its batch that of all.
+
+    Its running statistics take their step; B may differ from process to process.
+    """
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    y, mean, squares, count = _Standardise.apply(wide, norm.eps)
+    with torch.no_grad():
+        norm.num_batches_tracked += 1
+        norm.running_mean.lerp_(mean.to(norm.running_mean), norm.momentum)
+        norm.running_var.lerp_((squares / (count - 1)).to(norm.running_var), norm.momentum)
+    if norm.affine:
+        y = y * norm.weight[:, None, None] + norm.bias[:, None, None]
+    return y.to(x.dtype)
 
 
 class _Standardise(torch.autograd.Function):
