@@ -33,6 +33,7 @@ from gan_vkd.progress import Reporter
 from gan_vkd.randomness import generator, seed_for
 
 FILE_NAME = "network.safetensors"
+RESULT_NAME = "result.json"  # accuracy of the last and of the best epoch
 UNTAUGHT = Outputs(None, torch.zeros(2, 1))
 
 

@@ -19,8 +19,8 @@ from gan_vkd.terminal import printable
 def report(runs: tuple[Path, ...], out: Path | None, quiet: bool) -> None:
     """Write one HTML file about runs: metrics, curves, samples, classes, nearest images.
 
-    The file loads nothing from a network. Several runs are shown side by side. RUN is a run
-    directory (default: the newest run).
+    Of runs of gan-vkd classify it shows accuracy and curves. The file loads nothing from a network.
+    Several runs are shown side by side. RUN is a run directory (default: the newest run in runs/).
     """
     runs = runs or (newest(quiet),)
     from gan_vkd.report.page import write_report

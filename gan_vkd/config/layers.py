@@ -237,12 +237,30 @@ def read_config(run: Path, kind: type[R] = Recipe) -> R:
     Runs of versions without `data.channels` had three of them, whatever the images.
 
     Raises:
+        GanVkdError: no such run, one of the other kind, or a damaged config.
+    """
+    path, layer = run / "config.yaml", _config_layer(run)
+    classifies = "student" in layer
+    if classifies != ("student" in kind.model_fields):
+        of, lacks = ("classify", "generator") if classifies else ("train", "classifier")
+        raise GanVkdError(f"{run}: a run of gan-vkd {of}, which has no {lacks}")
+    return resolve([(str(path), merge({"data": {"channels": 3}}, layer))], kind)
+
+
+def trains_classifier(run: Path) -> bool:
+    """Whether a run is one of `gan-vkd classify`.
+
+    Raises:
         GanVkdError: no such run, or a damaged config.
     """
+    return "student" in _config_layer(run)
+
+
+def _config_layer(run: Path) -> dict:
     path = run / "config.yaml"
     if not path.is_file():
         raise GanVkdError(f"{run}: not a run directory (no config.yaml in it)")
-    return resolve([(str(path), merge({"data": {"channels": 3}}, file_layer(path)))], kind)
+    return file_layer(path)
 
 
 def continued(run: Path, layers: list[tuple[str, dict]], kind: type[R] = Recipe) -> R:

@@ -4,7 +4,10 @@ import io
 import re
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.figure import Figure
+
+from gan_vkd.report.collect import series
 
 COLOURS = ("#3b82c4", "#d9722e", "#3a9d5d", "#a05ec4", "#c44e63", "#8a8a2a")  # one a run
 INK = "#010203"  # stands for the text's colour until the page gives it
@@ -40,3 +43,24 @@ def line_chart(lines: list[tuple[str, list[tuple[float, float]]]]) -> str:
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 aria-hidden="true"', svg, count=1)
     return svg.replace(INK, "currentColor")
+
+
+def colours_of(runs: int) -> list[str]:
+    """One a run, in their order."""
+    return [COLOURS[number % len(COLOURS)] for number in range(runs)]
+
+
+def charts(
+    logs: list[list[dict]], colours: list[str], titles: dict[str, str]
+) -> list[tuple[str, Markup]]:
+    """(title, svg) of whatever at least one run has measured."""
+    charts = []
+    for key, title in titles.items():
+        lines = [
+            (colour, points)
+            for log, colour in zip(logs, colours, strict=True)
+            if (points := series(log, key))
+        ]
+        if lines:
+            charts.append((title, Markup(line_chart(lines))))
+    return charts

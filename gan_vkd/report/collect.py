@@ -64,7 +64,7 @@ def collect(path: Path) -> RunFacts:
         name=path.resolve().name,
         recipe=recipe,
         recipe_text=dump(recipe),
-        log=[_numbers(line) for line in read_lines(run.log_path)],
+        log=[numbers(line) for line in read_lines(run.log_path)],
         curve=read_lines(run.curve_path),
         result=None if file is None else _whole_result(file),
         grid=None if generator is None else _png(class_grid(generator, columns=COLUMNS)),
@@ -87,7 +87,8 @@ def series(lines: list[dict], key: str) -> list[tuple[float, float]]:
     return [(i, float(v)) for i, v in pairs if isinstance(v, int | float) and math.isfinite(v)]
 
 
-def _numbers(line: dict) -> dict:
+def numbers(line: dict) -> dict:
+    """What a line of a log measures."""
     return {name: value for name, value in line.items() if isinstance(value, int | float)}
 
 

@@ -1,19 +1,16 @@
-"""The page: facts in, one HTML file out."""
+"""The report: runs in, one HTML file out; and the page on generators."""
 
-import base64
-import shlex
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
-from gan_vkd import __version__
+from gan_vkd.config.layers import trains_classifier
+from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.findings import sentences
 from gan_vkd.evaluation.table import NAMES, caption, figure_rows, headline
 from gan_vkd.paths import replacing
-from gan_vkd.report.charts import COLOURS, line_chart
-from gan_vkd.report.collect import RunFacts, as_text, collect, series
+from gan_vkd.report.charts import charts, colours_of
+from gan_vkd.report.classifiers import collect_classifier, render_classifiers
+from gan_vkd.report.collect import RunFacts, collect
+from gan_vkd.report.template import rendered
 
 MOST_CLASSES = 100  # of a run, the worst covered ones
 
@@ -42,28 +39,31 @@ def write_report(runs: list[Path], out: Path) -> None:
         out: the HTML file; replaced whole.
 
     Raises:
-        GanVkdError: a run that is none, or a damaged file in one.
+        GanVkdError: a run that is none, a damaged file in one, or runs of both kinds.
     """
-    text = render([collect(run) for run in runs])
+    of_classifiers = [trains_classifier(run) for run in runs]
+    if any(of_classifiers) and not all(of_classifiers):
+        first = runs[of_classifiers.index(True)], runs[of_classifiers.index(False)]
+        raise GanVkdError(
+            f"{first[0]} is a run of gan-vkd classify, {first[1]} one of gan-vkd train: report on "
+            "them apart"
+        )
+    if all(of_classifiers):
+        text = render_classifiers([collect_classifier(run) for run in runs])
+    else:
+        text = render([collect(run) for run in runs])
     with replacing(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def render(runs: list[RunFacts]) -> str:
-    """The page as text."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["image"] = _as_image
-    environment.filters["as_text"] = as_text
-    environment.filters["quoted"] = shlex.quote
-    template = environment.from_string(
-        files("gan_vkd").joinpath("report", "page.html").read_text(encoding="utf-8")
-    )
-    colours = [COLOURS[i % len(COLOURS)] for i in range(len(runs))]
-    return template.render(
-        version=__version__,
+    """The page on generators, as text."""
+    colours = colours_of(len(runs))
+    return rendered(
+        "generators.html",
         runs=[_as_shown(run, colour) for run, colour in zip(runs, colours, strict=True)],
-        log_charts=_charts([run.log for run in runs], colours, LOG_CHARTS),
-        curve_charts=_charts(
+        log_charts=charts([run.log for run in runs], colours, LOG_CHARTS),
+        curve_charts=charts(
             [run.curve for run in runs], colours, {key: NAMES[key][0] for key in CURVE_CHARTS}
         ),
     )
@@ -93,23 +93,3 @@ def _as_shown(run: RunFacts, colour: str) -> dict:
         else f"{curve.get('count')} samples against {curve.get('reference_count')} "
         f"{curve.get('reference')}, by {curve.get('extractor')}",
     }
-
-
-def _charts(
-    logs: list[list[dict]], colours: list[str], titles: dict[str, str]
-) -> list[tuple[str, Markup]]:
-    """(title, svg) of whatever at least one run has measured."""
-    charts = []
-    for key, title in titles.items():
-        lines = [
-            (colour, points)
-            for log, colour in zip(logs, colours, strict=True)
-            if (points := series(log, key))
-        ]
-        if lines:
-            charts.append((title, Markup(line_chart(lines))))
-    return charts
-
-
-def _as_image(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

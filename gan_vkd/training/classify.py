@@ -11,7 +11,7 @@ import torch
 
 from gan_vkd import processes
 from gan_vkd.classification.students import SLOW, make_student, make_teacher
-from gan_vkd.classification.task import ClassificationTask
+from gan_vkd.classification.task import RESULT_NAME, ClassificationTask
 from gan_vkd.config.classification import ClassificationRecipe
 from gan_vkd.config.layers import dump
 from gan_vkd.data.images import Dataset, placed
@@ -29,7 +29,6 @@ from gan_vkd.training.images import dataset_of, refuse_moved, write_down
 from gan_vkd.training.plan import try_out
 
 CLASSIFIERS = RUNS / "classify"  # where numbered runs are
-RESULT_NAME = "result.json"
 RATE, SLOW_RATE = 0.05, 0.01  # the benchmark's
 DEIT_RATE = 5e-4 / 512  # an image of the batch
 
