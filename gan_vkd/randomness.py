@@ -2,6 +2,7 @@
 
 No generator state is ever saved. A resumed run asks for the same keys and gets the same draws,
 and so does a run on another number of processes, or on another device: draws are made on the CPU.
+A student's drop path alone draws by the networks' own generator, apart in each process.
 """
 
 import hashlib

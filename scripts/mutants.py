@@ -283,13 +283,13 @@ MUTANTS = [
     Mutant("the class's gain is ignored", LAYERS, "gain = 1 + _embedded(self.gain, labels)", "gain = 1 + 0 * _embedded(self.gain, labels)"),
     # Several processes
     Mutant("gradients stay each process's own", ALIKE, "processes.average_(self._gradients())", "pass"),
-    Mutant("gradients are not scaled for the mean", SHARE, "return processes.size() * own.flatten(0, 1), None", "return own.flatten(0, 1), None"),
+    Mutant("gradients are not scaled for the mean", ANY_SHARE, "return processes.size() * own.flatten(0, 1), None", "return own.flatten(0, 1), None"),
     Mutant("the gradient of another's share", ANY_SHARE, "[:, ctx.share.own]", "[:, : ctx.share.own.stop - ctx.share.own.start]"),
     Mutant("every process draws the first images", ANY_SHARE, "numbers[:, self.own]", "numbers[:, : self.own.stop - self.own.start]"),
     Mutant("batch norm over a process's own images", SHARE, "norm.shared = len(self.sizes) > 1", "norm.shared = False"),
     Mutant("the teacher's features of generated images are one's own", SHARE, "lambda images: self.together(see(images))", "lambda images: torch.cat([see(images)] * processes.size())[: sum(self.sizes)]"),
     Mutant("a student's batch norms over a process's own images", CLASSIFIER_SHARE, "            share_batch_norms(network)", "            pass"),
-    Mutant("maps are a process's own", CLASSIFIER_SHARE, "tuple(map(self._together, value)) if isinstance(value, tuple) else value", "value"),
+    Mutant("maps are a process's own", ("gan_vkd/distill/outputs.py", CLASSIFIER_SHARE[1]), "return tuple(map(change, field)) if isinstance(field, tuple) else field", "return field"),
     Mutant("whitened over all processes twice", SHARED_VKD, "across_processes=False", "across_processes=True"),
     Mutant("each process mixes its own images", SHARED_STEP, "images = images[self.share.own]\n", "images = self.augmentation.mix(images[self.share.own], inputs)\n"),
     Mutant("spread over a process's own images", SHARED_TASK, "self.share.together(images).std(dim=0)", "images.std(dim=0)"),
@@ -379,7 +379,8 @@ MUTANTS = [
     Mutant("the KL divergence is left out", STUDENT, "loss = loss + settings.kd_weight * parts[\"kl_divergence\"]", "pass"),
     Mutant("what the method brings is not trained", STUDENT, '{"student": student, "method": self.method}', '{"student": student}'),
     Mutant("shares of mixed labels swapped", STUDENT, "torch.lerp(other, own,", "torch.lerp(own, other,"),
-    Mutant("drop path draws on", STUDENT, 'torch.manual_seed(seed_for(self.recipe.training.seed, "network", iteration))', "pass"),
+    Mutant("drop path draws on", STUDENT, 'torch.manual_seed(seed_for(self.recipe.training.seed, "network", iteration) + own)', "pass"),
+    Mutant("drop path draws alike for all shares", SHARED_STEP, '"network", iteration) + own)', '"network", iteration))'),
     Mutant("momentum .5", RATES, "MOMENTUM = 0.9", "MOMENTUM = 0.5"),
     Mutant("the rate stays", RATES, 'group["lr"].copy_(rate)', "pass"),
     Mutant("the rate falls an epoch late", RATES, "epoch >= milestone", "epoch > milestone"),
@@ -442,7 +443,7 @@ def main() -> int:
     names = options.names or [""]
     chosen = [m for m in MUTANTS if any(name in m.name for name in names)]
     if not chosen:
-        sys.exit(f"no fault's name has {' or '.join(names)} in it")
+        parser.error(f"no fault's name has {' or '.join(names)} in it")
     for mutant in MUTANTS:
         count = (ROOT / mutant.part[0]).read_text().count(mutant.right)
         if count != 1:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from gan_vkd.distill.outputs import Outputs
+from gan_vkd.distill.outputs import Outputs, changed
 from gan_vkd.engine.batch_norm import share_batch_norms
 from gan_vkd.engine.share import Share
 
@@ -22,7 +22,7 @@ class ClassifierShare(Share):
     def student(self, network: nn.Module) -> See:
         """`network`, called with this process's images, answering for all.
 
-        Its batch norms go over the whole batch.
+        From here on its batch norms go over the whole batch.
 
         Raises:
             GanVkdError: batch norms that can't.
@@ -45,11 +45,6 @@ class _OutputsOfAll:
         self._own, self._share = own, share
 
     def __getattr__(self, field: str) -> object:  # asked for what is not there yet
-        found = self._together(getattr(self._own, field))
+        found = changed(getattr(self._own, field), self._share.together)
         setattr(self, field, found)
         return found
-
-    def _together(self, value: object) -> object:
-        if torch.is_tensor(value):
-            return self._share.together(value)
-        return tuple(map(self._together, value)) if isinstance(value, tuple) else value

@@ -23,7 +23,7 @@ from gan_vkd.device import autocast
 from gan_vkd.distill.classifiers import Classifier, write_classifier
 from gan_vkd.distill.methods.kd import divergence
 from gan_vkd.distill.methods.method import Method, Seen, Setting
-from gan_vkd.distill.outputs import Outputs
+from gan_vkd.distill.outputs import Outputs, changed
 from gan_vkd.engine.draws import to_device
 from gan_vkd.engine.health import Limit
 from gan_vkd.engine.replay import Replay
@@ -281,9 +281,5 @@ class ClassificationTask:
 
 
 def _on_cpu(outputs: Outputs) -> Outputs:
-    def moved(value: object) -> object:
-        if torch.is_tensor(value):
-            return value.float().cpu()
-        return tuple(map(moved, value)) if isinstance(value, tuple) else value
-
-    return Outputs(*(moved(getattr(outputs, name)) for name in Outputs.__dataclass_fields__))
+    fields = (getattr(outputs, name) for name in Outputs.__dataclass_fields__)
+    return Outputs(*(changed(field, lambda tensor: tensor.float().cpu()) for field in fields))

@@ -26,6 +26,7 @@ from gan_vkd.cli.plumbing import (
 )
 from gan_vkd.cli.train import absolute_paths, flag_layer
 from gan_vkd.config.layers import continued, file_layer, resolve, set_layer
+from gan_vkd.errors import GanVkdError
 
 FIELDS = {
     "dataset": ("data", "dataset"),
@@ -138,10 +139,13 @@ def _summary(result: dict | None, run: Path) -> list[str]:
     file = shlex.quote(str(run / "network.safetensors"))
     if result is None:
         return [f"Done: no held-out images. --teacher file:{file}"]
-    last, best = result["last"], result["best"]
+    last, best, key = result["last"], result["best"], "top1"
+    images = f"{result['held_out_images']:,} held-out images"
+    if key not in last:
+        key, images = "validation_top1", "validation images"
     return [
-        f"Last epoch     top-1 {last['top1']:.2%} of {result['held_out_images']:,} held-out images",
-        f"Best epoch     top-1 {best['top1']:.2%}, epoch {best['epoch']:g}, chosen on "
+        f"Last epoch     top-1 {last[key]:.2%} of {images}",
+        f"Best epoch     top-1 {best[key]:.2%}, epoch {best['epoch']:g}, chosen on "
         f"{best['selected_on']}",
         f"Done: --teacher file:{file}",
     ]
@@ -164,8 +168,8 @@ def _take_pair(pair: str, flags: dict[str, Any]) -> None:
             f"(gan-vkd classify --student {teacher} --method none trains one)"
         )
     found = read_classifier(Path(spec.removeprefix("file:")).expanduser()).shape.name
-    if found != teacher:
-        raise click.UsageError(f"--pair {pair}: {spec} holds {found}, not {teacher}")
+    if found != teacher:  # on one machine of several, perhaps
+        raise GanVkdError(f"--pair {pair}: {spec} holds {found}, not {teacher}")
 
 
 def _of_one_method(layers: list[tuple[str, dict]]) -> list[tuple[str, dict]]:

@@ -56,7 +56,8 @@ def common_size(root: Path, *, skip_bad: bool) -> int:
                 f"images of one size (the first one: {first[0]}x{first[1]})"
             )
     if first is None:
-        raise GanVkdError(f"{root}: none of the {len(tree.paths)} images can be read")
+        count = len(tree.paths) + len(tree.bad)
+        raise GanVkdError(f"{root}: none of the {count:,} images can be read")
     return first[0]
 
 

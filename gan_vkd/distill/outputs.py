@@ -1,8 +1,11 @@
 """What a classifier makes of images: logits, and the features on the way to them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+
+Change = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -24,3 +27,10 @@ class Outputs:
     preactivations: tuple[torch.Tensor, ...] = ()
     tokens: torch.Tensor | None = None
     token_logits: torch.Tensor | None = None
+
+
+def changed(field: object, change: Change) -> object:
+    """A field of `Outputs`, each tensor in it changed."""
+    if torch.is_tensor(field):
+        return change(field)
+    return tuple(map(change, field)) if isinstance(field, tuple) else field

@@ -56,8 +56,8 @@ def share_batch_norms(network: nn.Module) -> None:
     for norm in network.modules():
         if not isinstance(norm, nn.modules.batchnorm._BatchNorm):
             continue
-        whole = isinstance(norm, nn.BatchNorm2d) and norm.momentum is not None
-        if type(norm).__name__ not in ("BatchNorm2d", "BatchNormAct2d") or not whole:
+        usual = norm.track_running_stats and norm.momentum is not None
+        if type(norm).__name__ not in ("BatchNorm2d", "BatchNormAct2d") or not usual:
             raise GanVkdError(
                 f"torchrun: batch norms of this network ({type(norm).__name__}) can't go over the "
                 "images of several processes: start one process"

@@ -10,7 +10,8 @@ from gan_vkd.errors import GanVkdError
 
 
 class Share:
-    """Which images of every batch are this process's: a contiguous part, as large as any but one.
+    """Which images of every batch are this process's: a contiguous part; no two differ by
+    more than one image.
 
     Gradients: each process differentiates the whole loss, and passes `processes.size()` times the
     gradient on to its own share. The mean over the processes (`processes.average_`) is then the

@@ -15,6 +15,12 @@ from gan_vkd.report.charts import charts, colours_of
 from gan_vkd.report.collect import numbers
 from gan_vkd.report.template import rendered
 
+FIGURES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "cross_entropy": "cross-entropy",
+    "validation_top1": "top-1, validation",
+}
 CURVE_CHARTS = {
     "top1": "Top-1 accuracy",
     "top5": "Top-5 accuracy",
@@ -60,21 +66,30 @@ def collect_classifier(path: Path) -> ClassifierFacts:
         GanVkdError: no run of `gan-vkd classify`, or a damaged file in it.
     """
     recipe, run = read_config(path, ClassificationRecipe), RunDir(path)
-    file, result = path / RESULT_NAME, None
-    if file.is_file():
-        try:
-            result = json.loads(file.read_text(encoding="utf-8"))
-            [result[epoch]["top1"] for epoch in ("last", "best")]
-        except (ValueError, KeyError, TypeError):
-            raise GanVkdError(f"{file}: not a result of gan-vkd classify") from None
+    file = path / RESULT_NAME
     return ClassifierFacts(
         name=path.resolve().name,
         recipe=recipe,
         recipe_text=dump(recipe),
         log=[numbers(line) for line in read_lines(run.log_path)],
         curve=read_lines(run.curve_path),
-        result=result,
+        result=_read_result(file) if file.is_file() else None,
     )
+
+
+def _read_result(file: Path) -> dict:
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        whole = isinstance(result["held_out_images"], int) and isinstance(result["held_out"], str)
+        for epoch in (result["last"], result["best"]):
+            figures = [epoch[key] for key in ("epoch", *FIGURES) if key in epoch]
+            whole = whole and all(isinstance(figure, int | float) for figure in figures)
+        whole = whole and isinstance(result["best"]["selected_on"], str)
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise GanVkdError(f"{file}: not a result of gan-vkd classify")
+    return result
 
 
 def render_classifiers(runs: list[ClassifierFacts]) -> str:
@@ -91,37 +106,41 @@ def render_classifiers(runs: list[ClassifierFacts]) -> str:
 def _as_shown(run: ClassifierFacts, colour: str) -> dict:
     recipe, result = run.recipe, run.result
     taught = "" if recipe.teacher.spec == "none" else f" from {Path(recipe.teacher.spec).name}"
-    rows, caption = [], ""
+    points, images, caption = {}, 0, ""
     if result is not None:
         images = result["held_out_images"]
-        rows = [_row(name, result[name], images) for name in ("last", "best")]
+        points = {f"{name}, {result[name]['epoch']:g}": result[name] for name in ("last", "best")}
         caption = (
-            f"{images:,} images: {result['held_out']}. Intervals are Wilson's, 95 %, of the "
-            f"sampling of images. The best epoch was chosen on {result['best']['selected_on']}."
+            f"Held out: {images:,} images, {result['held_out']}. Intervals are Wilson's, 95 %, of "
+            f"the sampling of images. The best epoch was chosen on {result['best']['selected_on']}."
         )
     elif run.curve:
-        point, held_out = run.curve[-1], run.curve[-1]["held_out"]
-        rows = [_row(f"iteration {point['iteration']:,}", point, held_out)]
-        caption = f"{held_out:,} held-out images. The run has not ended."
+        last = run.curve[-1]
+        images, points = last.get("held_out", 0), {f"iteration {last['iteration']:,}": last}
+        caption = f"Held out: {images:,} images. The run has not ended."
+    shown = [key for key in FIGURES if any(key in point for point in points.values())]
     return {
         "facts": run,
         "colour": colour,
         "summary": f"{recipe.data.dataset}, subset {recipe.data.subset:g}, {recipe.student.name}, "
         f"{recipe.distill.method}{taught}, {recipe.training.epochs} epochs, "
         f"seed {recipe.training.seed}",
-        "rows": rows,
+        "columns": [FIGURES[key] for key in shown],
+        "rows": [
+            [name, *(_figure(key, point.get(key), images) for key in shown)]
+            for name, point in points.items()
+        ],
         "caption": caption,
     }
 
 
-def _row(name: str, figures: dict, images: int) -> list[str]:
-    epoch = f"{name}, {figures['epoch']:g}" if "epoch" in figures else name
-    shares = [_share(figures[key], images) if key in figures else "-" for key in ("top1", "top5")]
-    return [epoch, *shares, f"{figures['cross_entropy']:.3f}"]
-
-
-def _share(share: float, images: int) -> str:
-    if not images:
-        return f"{share:.2%}"
-    interval = binomtest(round(share * images), images).proportion_ci(method="wilson")
-    return f"{share:.2%} [{interval.low:.2%}, {interval.high:.2%}]"
+def _figure(key: str, value: float | None, images: int) -> str:
+    """An accuracy with its interval, where it is of the held-out images."""
+    if value is None:
+        return "-"
+    if key == "cross_entropy":
+        return f"{value:.3f}"
+    if key == "validation_top1" or not images:
+        return f"{value:.2%}"
+    interval = binomtest(round(value * images), images).proportion_ci(method="wilson")
+    return f"{value:.2%} [{interval.low:.2%}, {interval.high:.2%}]"

@@ -46,7 +46,7 @@ def test_links_to_nothing_are_refused_and_counted_or_left_out(make_folder):  # C
         load(root)
     with pytest.raises(GanVkdError, match=r"a/x0\.png \(a link to nothing\) and 14 more"):
         common_size(root, skip_bad=False)
-    assert common_size(root, skip_bad=True) == 8
+    assert common_size(root, skip_bad=True) == 16
     dataset = load(root, skip_bad=True)
     assert dataset.train.counts.tolist() == [5, 2]
     assert len(dataset.skipped) == 15

@@ -34,7 +34,7 @@ def test_accuracy_curves_and_recipes_of_two_runs(trained, tmp_path):
     text = (tmp_path / "report.html").read_text()
     assert "<b>" not in text
     assert "&lt;b&gt;a run" in text
-    assert "No accuracy yet" in text
+    assert "No accuracy: no epoch has ended" in text
     result = json.loads((trained / "result.json").read_text())
     last, images = result["last"]["top1"], result["held_out_images"]
     low, high = binomtest(round(last * images), images).proportion_ci(method="wilson")
@@ -57,6 +57,23 @@ def test_a_run_that_has_not_ended_shows_its_last_accuracy(gan_vkd, trained, tmp_
     assert f"<td>iteration {point['iteration']}</td><td>{point['top1']:.2%} [" in text
 
 
+def test_validation_images_alone(gan_vkd, make_folder, tmp_path):
+    folder, run = make_folder({"a": 20, "b": 20}), tmp_path / "run"
+    flags = ["--dataset", folder, "--size", 16, "--student", "resnet8", "--epochs", 1]
+    flags += ["--set", "data.validation=0.2", "--set", "training.batch_size=8", "--run-dir", run]
+    result = gan_vkd("classify", *flags)
+    assert result.exit_code == 0, result.output
+    top1 = json.loads((run / "result.json").read_text())["last"]["validation_top1"]
+    assert f"top-1 {top1:.2%} of validation images" in result.stderr
+    for ended in (True, False):
+        assert gan_vkd("report", run).exit_code == 0
+        text = (run / "report.html").read_text()
+        assert "<th>epoch</th><th>top-1, validation</th></tr>" in text
+        assert f"<td>{top1:.2%}</td>" in text
+        assert ("The run has not ended" in text) != ended
+        (run / "result.json").unlink(missing_ok=True)
+
+
 def test_runs_of_the_other_kind_and_damaged_results_are_refused(refused, trained, tmp_path):
     generators = tmp_path / "generators"
     generators.mkdir()
@@ -68,6 +85,9 @@ def test_runs_of_the_other_kind_and_damaged_results_are_refused(refused, trained
     assert "a run of gan-vkd train, which has no classifier" in line
     run = tmp_path / "run"
     shutil.copytree(trained, run)
-    for text in ("{", "[]", "{}", '{"last": {"top1": 1}}'):
+    whole = json.loads((run / "result.json").read_text())
+    damaged = [whole | {"last": {"epoch": 1, "top1": None}}, whole | {"held_out_images": "9"}]
+    damaged += [{"last": {"top1": 1}, "best": {"top1": 1}}, whole | {"best": {"epoch": 2}}, [], {}]
+    for text in ("{", *map(json.dumps, damaged)):
         (run / "result.json").write_text(text)
         assert "not a result of gan-vkd classify" in refused("report", run)
