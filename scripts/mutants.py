@@ -69,7 +69,6 @@ CLASSIFIER_SHARE = (
     "gan_vkd/classification/share.py",
     ["tests/classification/test_classification_share.py", "-k", "steps_of_one or apart"],
 )
-SHARED_VKD = ("gan_vkd/distill/methods/vkd_features.py", CLASSIFIER_SHARE[1])
 SHARED_STEP = ("gan_vkd/classification/task.py", CLASSIFIER_SHARE[1])
 ANY_SHARE = ("gan_vkd/engine/share.py", SHARE[1])
 ALIKE = (PLAYERS[0], SHARE[1])
@@ -290,7 +289,6 @@ MUTANTS = [
     Mutant("the teacher's features of generated images are one's own", SHARE, "lambda images: self.together(see(images))", "lambda images: torch.cat([see(images)] * processes.size())[: sum(self.sizes)]"),
     Mutant("a student's batch norms over a process's own images", CLASSIFIER_SHARE, "            share_batch_norms(network)", "            pass"),
     Mutant("maps are a process's own", ("gan_vkd/distill/outputs.py", CLASSIFIER_SHARE[1]), "return tuple(map(change, field)) if isinstance(field, tuple) else field", "return field"),
-    Mutant("whitened over all processes twice", SHARED_VKD, "across_processes=False", "across_processes=True"),
     Mutant("each process mixes its own images", SHARED_STEP, "images = images[self.share.own]\n", "images = self.augmentation.mix(images[self.share.own], inputs)\n"),
     Mutant("spread over a process's own images", SHARED_TASK, "self.share.together(images).std(dim=0)", "images.std(dim=0)"),
     Mutant("batch norm's gradient without the others", BATCH_NORM, "processes.summed(sums)", "sums"),
