@@ -98,8 +98,8 @@ class ClassificationTask:
         self.augmentation = Augmentation(
             recipe.data.augment, recipe.data.flip, training.mixup, training.cutmix
         )
-        replays = device.type == "cuda" and self.method.static and not self.stochastic
-        replays = replays and processes.size() == 1
+        replays = device.type == "cuda" and processes.size() == 1
+        replays = replays and self.method.static and not self.stochastic
         self.replay = Replay(self._compute, device, enabled=replays)
 
     def _make_method(self, student: Classifier) -> Method:

@@ -142,7 +142,7 @@ def test_a_leak_is_named(photographs, change, share, words):
 
 
 def test_a_twentieth_of_both_sides_together_looks_most_changed(photographs):
-    """A limit taken from one side would have no chance in it there, and twice the alarms."""
+    """A limit taken from one side alone would leave nothing to chance there."""
     judged = photographs["judged"].clone()
     judged[:300] = recoloured(judged[:300], 1, "leak")
     found = leaks(images(judged), images(photographs["real"]), 0)["colours"]
