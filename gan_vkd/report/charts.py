@@ -45,11 +45,6 @@ def line_chart(lines: list[tuple[str, list[tuple[float, float]]]]) -> str:
     return svg.replace(INK, "currentColor")
 
 
-def colours_of(runs: int) -> list[str]:
-    """One a run, in their order."""
-    return [COLOURS[number % len(COLOURS)] for number in range(runs)]
-
-
 def charts(
     logs: list[list[dict]], colours: list[str], titles: dict[str, str]
 ) -> list[tuple[str, Markup]]:

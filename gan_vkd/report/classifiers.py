@@ -1,19 +1,16 @@
 """The page on runs of `gan-vkd classify`."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from scipy.stats import binomtest
 
 from gan_vkd.classification.task import RESULT_NAME
 from gan_vkd.config.classification import ClassificationRecipe
-from gan_vkd.config.layers import dump, read_config
-from gan_vkd.engine.run_dir import RunDir, read_lines
+from gan_vkd.config.layers import read_config
 from gan_vkd.errors import GanVkdError
-from gan_vkd.report.charts import charts, colours_of
-from gan_vkd.report.collect import numbers
-from gan_vkd.report.template import rendered
+from gan_vkd.report.collect import Facts, of_every_run
+from gan_vkd.report.template import render_runs
 
 FIGURES = {
     "top1": "top-1",
@@ -38,41 +35,15 @@ LOG_CHARTS = {
 }
 
 
-@dataclass(frozen=True)
-class ClassifierFacts:
-    """One run of `gan-vkd classify`.
-
-    Attributes:
-        name: the directory's.
-        recipe: its settings, and the same as YAML.
-        recipe_text: as above.
-        log: lines of the training log, numbers by name.
-        curve: accuracy on held-out images while training.
-        result: of the last and of the best epoch; None before the run has ended.
-    """
-
-    name: str
-    recipe: ClassificationRecipe
-    recipe_text: str
-    log: list[dict]
-    curve: list[dict]
-    result: dict | None
-
-
-def collect_classifier(path: Path) -> ClassifierFacts:
+def collect_classifier(path: Path) -> Facts:
     """Read a run.
 
     Raises:
         GanVkdError: no run of `gan-vkd classify`, or a damaged file in it.
     """
-    recipe, run = read_config(path, ClassificationRecipe), RunDir(path)
-    file = path / RESULT_NAME
-    return ClassifierFacts(
-        name=path.resolve().name,
-        recipe=recipe,
-        recipe_text=dump(recipe),
-        log=[numbers(line) for line in read_lines(run.log_path)],
-        curve=read_lines(run.curve_path),
+    recipe, file = read_config(path, ClassificationRecipe), path / RESULT_NAME
+    return Facts(
+        **of_every_run(path, recipe),
         result=_read_result(file) if file.is_file() else None,
     )
 
@@ -92,18 +63,12 @@ def _read_result(file: Path) -> dict:
     return result
 
 
-def render_classifiers(runs: list[ClassifierFacts]) -> str:
+def render_classifiers(runs: list[Facts]) -> str:
     """The page as text."""
-    colours = colours_of(len(runs))
-    return rendered(
-        "classifiers.html",
-        runs=[_as_shown(run, colour) for run, colour in zip(runs, colours, strict=True)],
-        log_charts=charts([run.log for run in runs], colours, LOG_CHARTS),
-        curve_charts=charts([run.curve for run in runs], colours, CURVE_CHARTS),
-    )
+    return render_runs("classifiers.html", runs, _as_shown, LOG_CHARTS, CURVE_CHARTS)
 
 
-def _as_shown(run: ClassifierFacts, colour: str) -> dict:
+def _as_shown(run: Facts) -> dict:
     recipe, result = run.recipe, run.result
     taught = "" if recipe.teacher.spec == "none" else f" from {Path(recipe.teacher.spec).name}"
     points, images, caption = {}, 0, ""
@@ -120,8 +85,6 @@ def _as_shown(run: ClassifierFacts, colour: str) -> dict:
         caption = f"Held out: {images:,} images. The run has not ended."
     shown = [key for key in FIGURES if any(key in point for point in points.values())]
     return {
-        "facts": run,
-        "colour": colour,
         "summary": f"{recipe.data.dataset}, subset {recipe.data.subset:g}, {recipe.student.name}, "
         f"{recipe.distill.method}{taught}, {recipe.training.epochs} epochs, "
         f"seed {recipe.training.seed}",

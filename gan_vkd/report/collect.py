@@ -5,9 +5,11 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
+from gan_vkd.config.classification import ClassificationRecipe
 from gan_vkd.config.core import Recipe
 from gan_vkd.config.layers import dump, read_config
 from gan_vkd.engine.run_dir import RunDir, read_lines
@@ -21,8 +23,8 @@ MOST_PIXELS = 2**26  # of a picture that is taken in
 
 
 @dataclass(frozen=True)
-class RunFacts:
-    """One run; None or nothing for what it has not.
+class Facts:
+    """One run of either kind; None or nothing for what it has not.
 
     Attributes:
         name: the directory's.
@@ -30,18 +32,27 @@ class RunFacts:
         recipe_text: as above.
         log: lines of the training log, numbers by name.
         curve: lines of metrics while training.
-        result: the newest of `gan-vkd eval`.
+        result: the newest of `gan-vkd eval`; of a classifier the last and the best epoch.
+    """
+
+    name: str
+    recipe: Recipe | ClassificationRecipe
+    recipe_text: str
+    log: list[dict]
+    curve: list[dict]
+    result: dict | None
+
+
+@dataclass(frozen=True)
+class RunFacts(Facts):
+    """One run of `gan-vkd train`.
+
+    Attributes:
         grid: samples, PNG.
         grid_note: which classes it shows, where it shows some only.
         nearest: the samples nearest to training images, PNG.
     """
 
-    name: str
-    recipe: Recipe
-    recipe_text: str
-    log: list[dict]
-    curve: list[dict]
-    result: dict | None
     grid: bytes | None
     grid_note: str
     nearest: bytes | None
@@ -53,24 +64,30 @@ def collect(path: Path) -> RunFacts:
     Raises:
         GanVkdError: no run directory, or a damaged file in it.
     """
-    recipe = read_config(path)
-    run = RunDir(path)
-    file = newest_result(path)
+    recipe, file = read_config(path), newest_result(path)
     generator = load_generator(path) if (path / FILE_NAME).is_file() else None
     shown, known = 0, 0
     if generator is not None:
         shown, known = len(shown_classes(generator, 0)), len(generator.class_names)
     return RunFacts(
-        name=path.resolve().name,
-        recipe=recipe,
-        recipe_text=dump(recipe),
-        log=[numbers(line) for line in read_lines(run.log_path)],
-        curve=read_lines(run.curve_path),
+        **of_every_run(path, recipe),
         result=None if file is None else _whole_result(file),
         grid=None if generator is None else _png(class_grid(generator, columns=COLUMNS)),
         grid_note=f"{shown} of {known:,} classes, drawn" if shown < known else "",
         nearest=None if file is None else _picture(file.with_suffix(".nearest.png")),
     )
+
+
+def of_every_run(path: Path, recipe: Recipe | ClassificationRecipe) -> dict[str, Any]:
+    """The fields of `Facts` but the result."""
+    run = RunDir(path)
+    return {
+        "name": path.resolve().name,
+        "recipe": recipe,
+        "recipe_text": dump(recipe),
+        "log": [_numbers(line) for line in read_lines(run.log_path)],
+        "curve": read_lines(run.curve_path),
+    }
 
 
 def _whole_result(file: Path) -> dict:
@@ -87,8 +104,7 @@ def series(lines: list[dict], key: str) -> list[tuple[float, float]]:
     return [(i, float(v)) for i, v in pairs if isinstance(v, int | float) and math.isfinite(v)]
 
 
-def numbers(line: dict) -> dict:
-    """What a line of a log measures."""
+def _numbers(line: dict) -> dict:
     return {name: value for name, value in line.items() if isinstance(value, int | float)}
 
 

@@ -7,10 +7,9 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.findings import sentences
 from gan_vkd.evaluation.table import NAMES, caption, figure_rows, headline
 from gan_vkd.paths import replacing
-from gan_vkd.report.charts import charts, colours_of
 from gan_vkd.report.classifiers import collect_classifier, render_classifiers
 from gan_vkd.report.collect import RunFacts, collect
-from gan_vkd.report.template import rendered
+from gan_vkd.report.template import render_runs
 
 MOST_CLASSES = 100  # of a run, the worst covered ones
 
@@ -58,18 +57,11 @@ def write_report(runs: list[Path], out: Path) -> None:
 
 def render(runs: list[RunFacts]) -> str:
     """The page on generators, as text."""
-    colours = colours_of(len(runs))
-    return rendered(
-        "generators.html",
-        runs=[_as_shown(run, colour) for run, colour in zip(runs, colours, strict=True)],
-        log_charts=charts([run.log for run in runs], colours, LOG_CHARTS),
-        curve_charts=charts(
-            [run.curve for run in runs], colours, {key: NAMES[key][0] for key in CURVE_CHARTS}
-        ),
-    )
+    curve_charts = {key: NAMES[key][0] for key in CURVE_CHARTS}
+    return render_runs("generators.html", runs, _as_shown, LOG_CHARTS, curve_charts)
 
 
-def _as_shown(run: RunFacts, colour: str) -> dict:
+def _as_shown(run: RunFacts) -> dict:
     recipe, result = run.recipe, run.result
     teacher = recipe.teacher.spec
     method = "no teacher" if teacher == "none" else f"V_kD with {teacher}"
@@ -77,8 +69,6 @@ def _as_shown(run: RunFacts, colour: str) -> dict:
     known = [figures for figures in classes if figures["coverage"] is not None]
     curve = run.curve[-1] if run.curve else None
     return {
-        "facts": run,
-        "colour": colour,
         "summary": f"{recipe.data.dataset}, subset {recipe.data.subset:g}, {method}, "
         f"{recipe.training.iterations:,} iterations, seed {recipe.training.seed}",
         "rows": [] if result is None else figure_rows(result),
