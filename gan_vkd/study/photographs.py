@@ -31,7 +31,7 @@ def draw_photographs(work: Workplace, destination: Path, reporter: Reporter) -> 
     for spec in study.datasets:
         dataset, size = None, 0
         for seed in study.seeds:
-            unit = Unit(spec, study.baseline, seed)
+            unit = Unit(spec, next(iter(study.arms)), seed)  # all arms have the same
             folder = destination / work.drawn(unit)
             folders.append(folder)
             if folder.exists():
