@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from gan_vkd import processes
+from gan_vkd.config.layers import read_config
 from gan_vkd.config.sizes import SIZES, generator_sides
 from gan_vkd.data.images import to_uint8
 from gan_vkd.data.subsets import proportional_counts
@@ -255,7 +256,9 @@ def load_generator(path: str | Path) -> ExportedGenerator:
     """
     path = Path(path)
     if path.is_dir():
-        path = path / FILE_NAME
+        run, path = path, path / FILE_NAME
+        if not path.is_file() and (run / "config.yaml").is_file():
+            read_config(run)  # refuses a run of the other kind
     if not path.is_file():
         raise GanVkdError(
             f"{path}: no such file: the run has no checkpoint yet, or this is not a run directory"

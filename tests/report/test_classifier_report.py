@@ -79,7 +79,7 @@ def test_runs_of_the_other_kind_and_damaged_results_are_refused(refused, trained
     generators.mkdir()
     (generators / "config.yaml").write_text(dump(Recipe()))
     assert "report on them apart" in refused("report", generators, trained)
-    for command in (["eval"], ["train", "--resume", "--run-dir"]):
+    for command in (["eval"], ["sample"], ["train", "--init"], ["train", "--resume", "--run-dir"]):
         assert "a run of gan-vkd classify, which has no generator" in refused(*command, trained)
     line = refused("classify", "--resume", "--run-dir", generators)
     assert "a run of gan-vkd train, which has no classifier" in line
