@@ -15,6 +15,7 @@ from gan_vkd.study.cells import difference_cell, spread_cell
 from gan_vkd.study.frame import claims_section, write_framed
 from gan_vkd.study.picture import curves_picture
 from gan_vkd.study.plan import Claim
+from gan_vkd.study.restore import refuse_loss
 from gan_vkd.study.students import Fit, StudentWorkplace, teacher_of
 
 Which = Literal["last", "best"]
@@ -37,7 +38,7 @@ class Fits:
         self.found = {
             unit: json.loads(work.result(unit).read_text())
             for unit in units
-            if work.is_trained(unit)
+            if work.result(unit).is_file()
         }
         self.failures = {
             unit: work.failure(unit).read_text().strip()
@@ -109,7 +110,12 @@ def write_fits_page(fits: Fits, page: Path) -> list[Path]:
 
     Returns:
         The files.
+
+    Raises:
+        GanVkdError: the page there has results that are not among these.
     """
+    everything = fits.as_json()
+    refuse_loss(page, everything)
     study, pictures = fits.study, {}
     for number, pair in enumerate(study.pairs):
         pictures[pair] = page.with_suffix("") / f"curves-{number}.png"
@@ -124,7 +130,7 @@ def write_fits_page(fits: Fits, page: Path) -> list[Path]:
         found=_tables(fits),
         pictures=pictures,
         protocol=_protocol(fits),
-        everything=fits.as_json(),
+        everything=everything,
     )
 
 

@@ -10,6 +10,7 @@ from gan_vkd.evaluation.seeds import Paired
 from gan_vkd.paths import replacing
 from gan_vkd.study.cells import difference_cell
 from gan_vkd.study.plan import Claim
+from gan_vkd.study.restore import everything_of
 
 Judged = tuple[Claim, str, Paired | None, str]  # claim, data set or pair, difference, verdict
 
@@ -38,8 +39,7 @@ def write_framed(
     Returns:
         The files.
     """
-    folder = page.with_suffix("")
-    data = folder / f"{page.stem}.json"
+    folder, data = page.with_suffix(""), everything_of(page)
     with replacing(data) as temporary:
         temporary.write_text(json.dumps(everything, indent=1, allow_nan=False) + "\n")
     answer = ["## The answer", study.answer.strip()] if study.answer else []

@@ -1,6 +1,7 @@
 """A study's page: what was asked, what would count, what came out, and how it was made."""
 
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -11,6 +12,7 @@ from gan_vkd.study.cells import difference_cell, number_cell, spread_cell
 from gan_vkd.study.frame import claims_section, write_framed
 from gan_vkd.study.picture import curves_picture
 from gan_vkd.study.plan import Study
+from gan_vkd.study.restore import refuse_loss
 from gan_vkd.study.results import LOGGED, METRICS, Results
 
 SHORT = {"clipped_density": "clipped dens.", "clipped_coverage": "clipped cov."}
@@ -22,7 +24,12 @@ def write_page(results: Results, page: Path) -> list[Path]:
 
     Returns:
         The files.
+
+    Raises:
+        GanVkdError: the page there has results that are not among these.
     """
+    everything = results.as_json()
+    refuse_loss(page, everything)
     study, pictures = results.study, {}
     for dataset in study.datasets:
         for metric in study.curves:
@@ -43,7 +50,7 @@ def write_page(results: Results, page: Path) -> list[Path]:
         found=[*_tables(results), *_agreement(results)],
         pictures=pictures,
         protocol=_protocol(results),
-        everything=results.as_json(),
+        everything=everything,
     )
 
 
@@ -140,8 +147,9 @@ def _protocol(results: Results) -> list[str]:
 
 def _taught(study: Study) -> Recipe:
     """The recipe of the first arm that has a teacher, else of the first."""
-    recipes = [study.recipe(unit, study.checkpoints[-1], {}) for unit in study.units()]
-    return next((r for r in recipes if r.teacher.spec != "none"), recipes[0])
+    recipes = (study.recipe(unit, study.checkpoints[-1], {}) for unit in study.units())
+    first = next(recipes)
+    return next((r for r in chain([first], recipes) if r.teacher.spec != "none"), first)
 
 
 def _counted(names: Counter, what: str) -> str:

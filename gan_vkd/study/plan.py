@@ -193,12 +193,13 @@ class Workplace:
         return all(self.notes(unit, number).is_file() for number in self.study.checkpoints)
 
     def to_judge(self, unit: Unit) -> list[tuple[int, str]]:
-        """The checkpoints that are trained and the extractors that have not judged them."""
+        """The checkpoints whose generator is there and the extractors still to judge them."""
         return [
             (number, name)
             for number in self.study.checkpoints
             for name in self.study.extractors
             if self.notes(unit, number).is_file()
+            and self.generator(unit, number).is_file()
             and not self.judgement(unit, number, name).is_file()
         ]
 

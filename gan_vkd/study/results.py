@@ -198,6 +198,17 @@ class Results:
                 for metric, (value, count) in by_metric.items()
             ],
             "figures": rows,
+            "held_out": [
+                {"dataset": dataset, "extractor": name, "metric": metric, "value": value}
+                for dataset in self.study.datasets
+                for name in self.study.extractors
+                for metric in METRICS
+                if (value := self.held_out(dataset, name, metric)) is not None
+            ],
+            "judged_on": {
+                f"{unit}/{number}/{name}": result["machine"]
+                for (unit, number, name), result in self.judgements.items()
+            },
             "trained": {f"{unit}/{number}": note for (unit, number), note in self.notes.items()},
             "failed": {str(unit): line for unit, line in self.failures.items()},
             "missing": [str(unit) for unit in self.missing],

@@ -156,8 +156,9 @@ class StudentWorkplace:
         return self.folder(unit) / "error.txt"
 
     def is_trained(self, unit: Fit) -> bool:
-        """Whether the unit's result is there."""
-        return self.result(unit).is_file()
+        """Whether the unit's result is there; and a teacher's network, for its students."""
+        there = self.result(unit).is_file()
+        return there and (unit.arm is not None or self.network(unit).is_file())
 
     def to_judge(self, unit: Fit) -> list:
         """Nothing: accuracy is measured while it is trained."""

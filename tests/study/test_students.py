@@ -16,6 +16,7 @@ from gan_vkd.progress import QUIET
 from gan_vkd.study import stages
 from gan_vkd.study.fit import train_fit
 from gan_vkd.study.fits_page import Fits, write_fits_page
+from gan_vkd.study.restore import restore_results
 from gan_vkd.study.students import StudentWorkplace, read_students, settings_of
 from gan_vkd.tensors import read_tensors
 
@@ -133,6 +134,14 @@ def test_the_page_has_accuracy_differences_and_claims(done, reproduce, tmp_path)
     assert fits.claimed(PAIR, done.study.claims[0])[1] == "incomplete"
     assert [str(unit) for unit in fits.missing] == [UNITS[1]]
     (tmp_path / "away").rename(done.result(done.study.units()[1]))
+
+
+def test_results_are_restored_from_the_page_and_a_teacher_is_trained_again(done, tmp_path):
+    write_fits_page(Fits(done), tmp_path / "page.md")
+    elsewhere = StudentWorkplace(done.study, tmp_path / "out")
+    assert restore_results(elsewhere, tmp_path / "page.md") == len(UNITS)
+    assert Fits(elsewhere).as_json() == Fits(done).as_json()
+    assert [str(u) for u in done.study.units() if not elsewhere.is_trained(u)] == [TEACHER]
 
 
 def test_students_wait_for_their_teacher_and_flags_of_generators_are_refused(reproduce, tmp_path):
