@@ -102,6 +102,10 @@ STUDENT = ("gan_vkd/classification/task.py", ["tests/classification/test_classif
 RATES = ("gan_vkd/classification/optimiser.py", STUDENT[1])
 CROPS = ("gan_vkd/classification/augment.py", ["tests/classification/test_augment.py"])
 COUNTED = ("gan_vkd/classification/accuracy.py", STUDENT[1])
+RESTORED = ["tests/study/test_restore.py", "tests/study/test_students.py", "-m", "not slow"]
+RESTORE = ("gan_vkd/study/restore.py", RESTORED)
+WORKPLACE = ("gan_vkd/study/students.py", RESTORED)
+PHOTOGRAPHS = ("gan_vkd/study/photographs.py", ["tests/study/test_photographs.py"])
 
 
 @dataclass(frozen=True)
@@ -401,11 +405,19 @@ MUTANTS = [
     Mutant("colours are learned from half of the changes", TONES, "np.repeat([0, 1], len(rows[0]))", "np.resize([0, 1], 2 * len(rows[0]))"),
     Mutant("a judged image's limit is its own side's", TONES, 'both = np.concatenate([scores["judged"], scores["real"]])', 'both = scores["real"]'),
     Mutant("a leak is said without the share that real images have", LEAK_FINDINGS, "if _share_of(found[name], count, 1.0) >= LEAST_LEAK", 'if found[name]["judged"] / count["judged"] >= LEAST_LEAK'),
+    # Studies
+    Mutant("a page loses results in silence", RESTORE, "    if gone:\n", "    if False:\n"),
+    Mutant("a judgement may be lost", RESTORE, 'PARTS = ("trained", "judged_on", "runs")', 'PARTS = ("trained", "runs")'),
+    Mutant("what is there is restored over", RESTORE, "if not file.is_file():", "if True:"),
+    Mutant("held-out figures are not restored", RESTORE, '{"metrics": shown} if beside else None', "None"),
+    Mutant("the last metric alone is restored", RESTORE, "metrics = values.setdefault(", "metrics = values.update({f\"{place}/{row['extractor']}\": {}}) or values.setdefault("),
+    Mutant("a teacher without its network is called trained", WORKPLACE, "return there and (unit.arm is not None or self.network(unit).is_file())", "return there"),
+    Mutant("photographs need the baseline", PHOTOGRAPHS, "next(iter(study.arms))", "study.baseline"),
 ]  # fmt: skip
 
 
 def copy_project(place: Path) -> None:
-    ignored = shutil.ignore_patterns("__pycache__", ".venv", ".git", "runs", "samples", "docs")
+    ignored = shutil.ignore_patterns("__pycache__", ".venv", ".git", "runs", "samples")
     shutil.copytree(ROOT, place, ignore=ignored)
 
 
