@@ -407,11 +407,18 @@ MUTANTS = [
     Mutant("a leak is said without the share that real images have", LEAK_FINDINGS, "if _share_of(found[name], count, 1.0) >= LEAST_LEAK", 'if found[name]["judged"] / count["judged"] >= LEAST_LEAK'),
     # Studies
     Mutant("a page loses results in silence", RESTORE, "    if gone:\n", "    if False:\n"),
-    Mutant("a judgement may be lost", RESTORE, 'PARTS = ("trained", "judged_on", "runs")', 'PARTS = ("trained", "runs")'),
-    Mutant("what is there is restored over", RESTORE, "if not file.is_file():", "if True:"),
-    Mutant("held-out figures are not restored", RESTORE, '{"metrics": shown} if beside else None', "None"),
-    Mutant("the last metric alone is restored", RESTORE, "metrics = values.setdefault(", "metrics = values.update({f\"{place}/{row['extractor']}\": {}}) or values.setdefault("),
-    Mutant("a teacher without its network is called trained", WORKPLACE, "return there and (unit.arm is not None or self.network(unit).is_file())", "return there"),
+    Mutant("a judgement may be lost", RESTORE, "return {*self.trained, *self.judged_on}", "return {*self.trained}"),
+    Mutant("what is there is restored over", RESTORE, "        if not file.is_file()\n", ""),
+    Mutant("another machine's judgement of a generator of its own", RESTORE, "if note is None or _has_other(work, unit, number, note):", "if note is None:"),
+    Mutant("a generator of its own counts by its notes alone", RESTORE, "return work.generator(unit, number).is_file()", "return False"),
+    Mutant("a student of its own gets the page's result", RESTORE, "if run is not None and not _has(work, unit):", "if run is not None:"),
+    Mutant("other settings are restored", RESTORE, "            require_same(note.settings, work.recipe(unit, number), f\"--page: {unit}/{number}\")\n", ""),
+    Mutant("other settings of students are restored", RESTORE, '            require_same_fit(run.settings, work.recipe(unit), f"--page: {unit}")\n', ""),
+    Mutant("another count of samples is restored", RESTORE, "read.study.num != study.num or ", ""),
+    Mutant("another share of the data is restored", RESTORE, " or not study.datasets.items() <= read.study.datasets.items()", ""),
+    Mutant("held-out figures are not restored", RESTORE, '{"metrics": found} if found and unit.arm == work.study.baseline else None', "None"),
+    Mutant("a teacher without its network is called trained", WORKPLACE, "self.result(student).is_file()\n            for", "True\n            for"),
+    Mutant("a teacher is trained for nobody", WORKPLACE, "return there and all(", "return False and all("),
     Mutant("photographs need the baseline", PHOTOGRAPHS, "next(iter(study.arms))", "study.baseline"),
 ]  # fmt: skip
 

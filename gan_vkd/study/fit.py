@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from gan_vkd.engine.run_dir import RunDir, read_lines
 from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
+from gan_vkd.study.files import read_file
 from gan_vkd.study.students import Fit, StudentWorkplace, settings_of
 from gan_vkd.training.classify import run_classification
 
@@ -39,12 +41,10 @@ def train_fit(
             other settings.
     """
     recipe, run = work.recipe(unit), work.folder(unit) / "run"
-    if work.is_trained(unit):
-        if json.loads(work.result(unit).read_text())["settings"] != settings_of(recipe):
-            raise GanVkdError(
-                f"{work.result(unit)}: trained with other settings: use another --out, or remove it"
-            )
-        return DONE
+    if (there := work.result(unit)).is_file():
+        require_same_fit(read_file(there)["settings"], recipe, str(there))
+        if work.is_trained(unit):
+            return DONE
     resume = (run / "config.yaml").is_file()
     if resume:
         recipe = continued(run, work.layers(unit), ClassificationRecipe)
@@ -64,6 +64,16 @@ def train_fit(
     return done.outcome
 
 
+def require_same_fit(there: dict[str, dict], recipe: ClassificationRecipe, place: str) -> None:
+    """A result of other settings is no part of this study; see `study.train.require_same`.
+
+    Raises:
+        GanVkdError: they differ.
+    """
+    if there != settings_of(recipe):
+        raise GanVkdError(f"{place}: trained with other settings: name another place, or remove it")
+
+
 def _put_aside(
     work: StudentWorkplace, unit: Fit, result: dict[str, Any] | None, device: torch.device
 ) -> None:
@@ -73,13 +83,14 @@ def _put_aside(
         raise GanVkdError(f"{unit}: the data set has no images to measure accuracy on")
     with replacing(work.network(unit)) as temporary:
         shutil.copyfile(run.path / "network.safetensors", temporary)
-    recipe = read_config(run.path, ClassificationRecipe)
+    recipe, teacher = read_config(run.path, ClassificationRecipe), work.teacher(unit)
     images = recipe.training.batch_size * recipe.training.log_every
     speeds = [line["images_per_second"] for line in read_lines(run.log_path)]
     found = {
         "result": result,
         "curve": [(p["iteration"], p["top1"]) for p in read_lines(run.curve_path)],
         "settings": settings_of(work.recipe(unit)),
+        "teacher_sha256": None if teacher is None else sha256(teacher.read_bytes()).hexdigest(),
         "precision": recipe.training.precision,
         "seconds": round(sum(images / speed for speed in speeds if speed), 1),
         "machine": machine(device),

@@ -1,6 +1,5 @@
 """The page of a study of classifiers: tables of accuracy in the form of V_kD's Table 1."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,6 +11,7 @@ import yaml
 from gan_vkd.bench.table import markdown
 from gan_vkd.evaluation.seeds import Paired, over_seeds, paired, verdict
 from gan_vkd.study.cells import difference_cell, spread_cell
+from gan_vkd.study.files import read_file
 from gan_vkd.study.frame import claims_section, write_framed
 from gan_vkd.study.picture import curves_picture
 from gan_vkd.study.plan import Claim
@@ -36,9 +36,7 @@ class Fits:
         self.work, self.study = work, work.study
         units = self.study.units()
         self.found = {
-            unit: json.loads(work.result(unit).read_text())
-            for unit in units
-            if work.result(unit).is_file()
+            unit: read_file(work.result(unit)) for unit in units if work.result(unit).is_file()
         }
         self.failures = {
             unit: work.failure(unit).read_text().strip()
@@ -114,8 +112,7 @@ def write_fits_page(fits: Fits, page: Path) -> list[Path]:
     Raises:
         GanVkdError: the page there has results that are not among these.
     """
-    everything = fits.as_json()
-    refuse_loss(page, everything)
+    refuse_loss(page, fits.work, {str(unit) for unit in fits.found})
     study, pictures = fits.study, {}
     for number, pair in enumerate(study.pairs):
         pictures[pair] = page.with_suffix("") / f"curves-{number}.png"
@@ -130,7 +127,7 @@ def write_fits_page(fits: Fits, page: Path) -> list[Path]:
         found=_tables(fits),
         pictures=pictures,
         protocol=_protocol(fits),
-        everything=everything,
+        everything=fits.as_json(),
     )
 
 
@@ -185,6 +182,10 @@ def _protocol(fits: Fits) -> list[str]:
         f"Trained on {trained or 'nothing yet'}.",
         f"Not trained: {', '.join(map(str, fits.missing)) or 'none'}.",
     ]
+    for pair in study.pairs:
+        taught = {f.get("teacher_sha256") for u, f in fits.found.items() if u.pair == pair} - {None}
+        if len(taught) > 1:
+            facts.append(f"The students of {pair} had {len(taught)} trainings of their teacher.")
     facts += [f"Failed: {unit}: {line}" for unit, line in fits.failures.items()]
     seconds = [
         [arm, spread_cell(over_seeds(dict(enumerate(found["seconds"] for found in of_arm))))]

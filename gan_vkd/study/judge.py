@@ -21,6 +21,20 @@ from gan_vkd.study.plan import Unit, Workplace
 LATENT_SEED = 0
 
 
+def without_generator(work: Workplace) -> list[str]:
+    """What is trained and can't be judged: checkpoints whose generators are elsewhere."""
+    study = work.study
+    return [
+        f"{unit}/{number}/{name}"
+        for unit in study.units()
+        for number in study.checkpoints
+        for name in study.extractors
+        if work.notes(unit, number).is_file()
+        and not work.generator(unit, number).is_file()
+        and not work.judgement(unit, number, name).is_file()
+    ]
+
+
 def judge_unit(work: Workplace, unit: Unit, *, device: torch.device, reporter: Reporter) -> None:
     """Write the metrics of each checkpoint that is there, by each extractor.
 

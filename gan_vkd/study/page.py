@@ -29,7 +29,7 @@ def write_page(results: Results, page: Path) -> list[Path]:
         GanVkdError: the page there has results that are not among these.
     """
     everything = results.as_json()
-    refuse_loss(page, everything)
+    refuse_loss(page, results.work, {*everything["trained"], *everything["judged_on"]})
     study, pictures = results.study, {}
     for dataset in study.datasets:
         for metric in study.curves:

@@ -203,6 +203,12 @@ class Workplace:
             and not self.judgement(unit, number, name).is_file()
         ]
 
+    @property
+    def names(self) -> set[str]:
+        """Of all checkpoints and judgements, as the JSON of a page has them."""
+        places = [f"{unit}/{n}" for unit in self.study.units() for n in self.study.checkpoints]
+        return {*places, *(f"{place}/{x}" for place in places for x in self.study.extractors)}
+
     def drawn(self, unit: Unit) -> str:
         """The name of the folder of a unit's photographs."""
         return f"{Path(unit.dataset).stem}-{self.study.datasets[unit.dataset]:g}-seed{unit.seed}"
@@ -250,6 +256,8 @@ def read_study(path: Path, quick: bool = False, only: dict[str, Any] | None = No
     kept = {name: picked(fields[name], chosen, name) for name, chosen in (only or {}).items()}
     if "arms" in kept:
         kept["claims"] = [c for c in study.claims if {c.arm, c.against} <= kept["arms"].keys()]
+    if "checkpoints" in kept:
+        kept["checkpoints"].sort()
     study = study.model_copy(update=kept)
     for unit in study.units():
         study.recipe(unit, study.checkpoints[-1], {})

@@ -5,12 +5,95 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import replacing
-from gan_vkd.study.plan import Workplace
-from gan_vkd.study.students import StudentWorkplace
+from gan_vkd.study.files import read_file
+from gan_vkd.study.fit import require_same_fit
+from gan_vkd.study.plan import Unit, Workplace
+from gan_vkd.study.students import Fit, StudentWorkplace
+from gan_vkd.study.train import require_same
 
-PARTS = ("trained", "judged_on", "runs")  # of the JSON: what was made, by name
+Files = dict[Path, dict[str, Any]]  # what goes where
+
+
+class _Part(BaseModel):
+    """Of a JSON: the fields that are read; others go along."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class _Row(_Part):
+    dataset: str
+    iteration: int
+    extractor: str | None
+    metric: str
+    values: dict[str, dict[str, float]]
+
+
+class _HeldOut(_Part):
+    dataset: str
+    extractor: str
+    metric: str
+    value: float
+
+
+class _Note(_Part):
+    settings: dict[str, dict[str, Any]]
+    log: dict[str, float]
+    seconds: float
+    machine: str
+
+
+class _Judged(_Part):
+    name: str
+    num: int
+    datasets: dict[str, float]
+
+
+class Figures(_Part):
+    """The JSON of a study of generators."""
+
+    study: _Judged
+    figures: list[_Row]
+    held_out: list[_HeldOut]
+    judged_on: dict[str, str]
+    trained: dict[str, _Note]
+
+    @property
+    def names(self) -> set[str]:
+        """Of all checkpoints, and of all judgements."""
+        return {*self.trained, *self.judged_on}
+
+
+class _Accuracy(_Part):
+    epoch: float
+    top1: float
+
+
+class _Result(_Part):
+    last: _Accuracy
+    best: _Accuracy
+
+
+class _Run(_Part):
+    result: _Result
+    curve: list[list[float]]
+    settings: dict[str, dict[str, Any]]
+    seconds: float
+    machine: str
+
+
+class Runs(_Part):
+    """The JSON of a study of classifiers."""
+
+    runs: dict[str, _Run]
+
+    @property
+    def names(self) -> set[str]:
+        """Of all runs."""
+        return {*self.runs}
 
 
 def everything_of(page: Path) -> Path:
@@ -18,114 +101,151 @@ def everything_of(page: Path) -> Path:
     return page.with_suffix("") / f"{page.stem}.json"
 
 
-def refuse_loss(page: Path, everything: dict[str, Any]) -> None:
-    """Keep a page from being replaced by one with less.
+def refuse_part(page: Path, work: Workplace | StudentWorkplace) -> None:
+    """Keep a page from being replaced by one of a part of its study.
 
     Args:
         page: that is to be written.
-        everything: that is to be the JSON beside it.
+        work: the study, or the part of it that flags leave.
 
     Raises:
-        GanVkdError: the JSON that is there has results that `everything` has not.
+        GanVkdError: the JSON beside the page has results that are not among those of `work`.
     """
-    path = everything_of(page)
-    if not path.is_file():
+    _refuse(page, work, work.names, "are not asked for: drop --arms, --seeds and the like")
+
+
+def refuse_loss(page: Path, work: Workplace | StudentWorkplace, found: set[str]) -> None:
+    """Keep a page from being replaced by one with fewer results.
+
+    Args:
+        page: that is to be written.
+        work: the study.
+        found: the names of what its folder has.
+
+    Raises:
+        GanVkdError: the JSON beside the page has results that are not among them.
+    """
+    _refuse(page, work, found, "--out has not: take them over by --restore (same flags)")
+
+
+def _refuse(page: Path, work: Workplace | StudentWorkplace, known: set[str], how: str) -> None:
+    if not everything_of(page).is_file():
         return
-    before = read_everything(path)
-    gone = [
-        name
-        for part in PARTS
-        for name in before.get(part, {})
-        if name not in everything.get(part, {})
-    ]
+    gone = sorted(_read(page, work).names - known)
     if gone:
-        study = everything["study"]["name"]
         raise GanVkdError(
-            f"{page} has {len(gone)} results that --out has not, such as {gone[0]}: take them "
-            f"over by scripts/reproduce {study} --restore, or give another --page"
+            f"{page} has {len(gone)} results, such as {gone[0]}, that {how}, or give another --page"
         )
 
 
-def restore_results(work: Workplace | StudentWorkplace, page: Path) -> int:
+def restore_results(work: Workplace | StudentWorkplace, page: Path) -> tuple[int, int]:
     """Write the results that a page's JSON has, and the study's folder has not, into the folder.
 
-    Training, judging and reports go on from there as if they had been made there. Networks are not
-    restored: what they would be needed for waits, or is trained again.
+    Training and reports go on from there as if they had been made there. Networks are not among
+    them: a teacher is trained again for students that wait for it; a checkpoint can't be judged
+    again. A checkpoint or a run that the folder has of its own stays as it is.
 
     Args:
         work: the study, or a part of it.
         page: whose JSON is read.
 
     Returns:
-        How many files were written.
+        How many results were asked for and are in the JSON, and how many files were written.
 
     Raises:
-        GanVkdError: there is no such file, or it is not one of this kind of study.
+        GanVkdError: there is no such file, it is damaged, or its results are of other settings.
     """
-    path = everything_of(page)
-    everything, count = read_everything(path), 0
-    files = _fits if isinstance(work, StudentWorkplace) else _figures
+    read = _read(page, work)
+    files = _fits(work, read) if isinstance(work, StudentWorkplace) else _figures(work, read)
+    ready = {
+        file: json.dumps(content, indent=1) + "\n"
+        for file, content in files.items()
+        if not file.is_file()
+    }
+    for file, text in ready.items():
+        with replacing(file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return len(read.names & work.names), len(ready)
+
+
+def _read(page: Path, work: Workplace | StudentWorkplace) -> Any:
+    path, kind = everything_of(page), Runs if isinstance(work, StudentWorkplace) else Figures
     try:
-        for file, content in files(work, everything):
-            if not file.is_file():
-                with replacing(file) as temporary:
-                    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-                count += 1
-    except (KeyError, TypeError, AttributeError) as error:
-        raise GanVkdError(f"{path}: not the JSON of such a study ({error!r})") from None
-    return count
-
-
-def read_everything(path: Path) -> dict[str, Any]:
-    """The JSON beside a page.
-
-    Raises:
-        GanVkdError: no such file, or no JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise GanVkdError(f"{path}: no such file: no results to restore") from None
-    except ValueError as error:
-        raise GanVkdError(f"{path}: not a whole JSON file ({error})") from None
+        raise GanVkdError(f"--page {page}: no results beside it ({path}: no such file)") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where, what = ".".join(map(str, problem["loc"])), problem["msg"]
+        reason = f"{where or 'all of it'}: {what}"
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    raise GanVkdError(
+        f"{path}: not such a study's JSON ({reason}): mend or remove it, or name another --page"
+    )
 
 
-def _fits(work: StudentWorkplace, everything: dict[str, Any]) -> Iterator[tuple[Path, dict]]:
+def _fits(work: StudentWorkplace, read: Runs) -> Files:
+    files = {}
     for unit in work.study.units():
-        if str(unit) in everything["runs"]:
-            yield work.result(unit), everything["runs"][str(unit)]
+        run = read.runs.get(str(unit))
+        if run is not None and not _has(work, unit):
+            require_same_fit(run.settings, work.recipe(unit), f"--page: {unit}")
+            files[work.result(unit)] = run.model_dump()
+    return files
 
 
-def _figures(work: Workplace, everything: dict[str, Any]) -> Iterator[tuple[Path, dict]]:
+def _has(work: StudentWorkplace, unit: Fit) -> bool:
+    return work.network(unit).is_file() or (work.folder(unit) / "run").is_dir()
+
+
+def _figures(work: Workplace, read: Figures) -> Files:
     """Judgements before notes, which say that a checkpoint is there."""
-    values: dict[str, dict] = {}
-    for row in everything["figures"]:
-        for arm, by_seed in row["values"].items():
-            for seed, value in by_seed.items():
-                place = f"{Path(row['dataset']).stem}/{arm}/{seed}/{row['iteration']}"
-                if row["extractor"] is not None:
-                    metrics = values.setdefault(f"{place}/{row['extractor']}", {})
-                    metrics[row["metric"]] = {"value": value}
-    real: dict[tuple[str, str], dict] = {}
-    for row in everything["held_out"]:
-        metrics = real.setdefault((row["dataset"], row["extractor"]), {})
-        metrics[row["metric"]] = {"value": row["value"]}
-    for unit in work.study.units():
-        for number in work.study.checkpoints:
-            place = f"{unit}/{number}"
-            for name in work.study.extractors:
-                if (judged := f"{place}/{name}") not in everything["judged_on"]:
-                    continue
-                shown = real.get((unit.dataset, name))
-                beside = unit.arm == work.study.baseline and shown
-                yield (
-                    work.judgement(unit, number, name),
-                    {
+    study, files = work.study, {}
+    if read.study.num != study.num or not study.datasets.items() <= read.study.datasets.items():
+        raise GanVkdError("--page: its results are of other shares of data, or other counts")
+    metrics: dict[str, dict] = {}
+    for row in read.figures:
+        for arm, seed, value in _values(row):
+            place = f"{Path(row.dataset).stem}/{arm}/{seed}/{row.iteration}/{row.extractor}"
+            metrics.setdefault(place, {})[row.metric] = {"value": value}
+    for unit in study.units():
+        for number in study.checkpoints:
+            note = read.trained.get(f"{unit}/{number}")
+            if note is None or _has_other(work, unit, number, note):
+                continue
+            require_same(note.settings, work.recipe(unit, number), f"--page: {unit}/{number}")
+            for name in study.extractors:
+                if (place := f"{unit}/{number}/{name}") in read.judged_on:
+                    files[work.judgement(unit, number, name)] = {
                         "extractor": name,
-                        "metrics": values[judged],
-                        "held_out": {"metrics": shown} if beside else None,
-                        "machine": everything["judged_on"][judged],
-                    },
-                )
-            if place in everything["trained"]:
-                yield work.notes(unit, number), everything["trained"][place]
+                        "metrics": metrics.get(place, {}),
+                        "held_out": _real(work, unit, name, read),
+                        "machine": read.judged_on[place],
+                    }
+            files[work.notes(unit, number)] = note.model_dump()
+    return files
+
+
+def _values(row: _Row) -> Iterator[tuple[str, str, float]]:
+    for arm, by_seed in row.values.items():
+        for seed, value in by_seed.items():
+            yield arm, seed, value
+
+
+def _has_other(work: Workplace, unit: Unit, number: int, note: _Note) -> bool:
+    """Whether the folder has a checkpoint of its own, trained apart from the page's."""
+    notes = work.notes(unit, number)
+    if notes.is_file():
+        return read_file(notes) != note.model_dump()
+    return work.generator(unit, number).is_file()
+
+
+def _real(work: Workplace, unit: Unit, extractor: str, read: Figures) -> dict | None:
+    """Held-out real images' metrics, which stand beside the baseline's."""
+    found = {
+        row.metric: {"value": row.value}
+        for row in read.held_out
+        if (row.dataset, row.extractor) == (unit.dataset, extractor)
+    }
+    return {"metrics": found} if found and unit.arm == work.study.baseline else None

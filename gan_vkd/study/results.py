@@ -1,6 +1,5 @@
 """What a study has found: figures by arm and seed, their spread, and differences over seeds."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import combinations
@@ -9,6 +8,7 @@ from typing import Any
 from scipy.stats import spearmanr
 
 from gan_vkd.evaluation.seeds import OverSeeds, Paired, over_seeds, paired, verdict
+from gan_vkd.study.files import read_file
 from gan_vkd.study.plan import Claim, Unit, Workplace
 
 LOGGED = (
@@ -42,10 +42,10 @@ class Results:
         for unit in self.study.units():
             for number in self.study.checkpoints:
                 if (file := work.notes(unit, number)).is_file():
-                    self.notes[unit, number] = json.loads(file.read_text())
+                    self.notes[unit, number] = read_file(file)
                 for name in self.study.extractors:
                     if (file := work.judgement(unit, number, name)).is_file():
-                        self.judgements[unit, number, name] = json.loads(file.read_text())
+                        self.judgements[unit, number, name] = read_file(file)
             if work.failure(unit).is_file():
                 self.failures[unit] = work.failure(unit).read_text().strip()
 

@@ -151,14 +151,32 @@ class StudentWorkplace:
         """The last epoch's network."""
         return self.folder(unit) / "network.safetensors"
 
+    def teacher(self, unit: Fit) -> Path | None:
+        """The network that teaches a unit; None for a teacher, and for labels alone."""
+        if unit.arm is None or _method(self.study.arms[unit.arm]) == "none":
+            return None
+        return self.network(teacher_of(self.study.pairs[unit.pair].teacher))
+
     def failure(self, unit: Fit) -> Path:
         """Why a unit failed, in one line."""
         return self.folder(unit) / "error.txt"
 
     def is_trained(self, unit: Fit) -> bool:
-        """Whether the unit's result is there; and a teacher's network, for its students."""
+        """Whether the unit's result is there; and a teacher's network, while a student waits."""
         there = self.result(unit).is_file()
-        return there and (unit.arm is not None or self.network(unit).is_file())
+        if unit.arm is not None or self.network(unit).is_file():
+            return there
+        return there and all(
+            self.result(student).is_file()
+            for student in self.study.units()
+            if student.arm is not None
+            and teacher_of(self.study.pairs[student.pair].teacher) == unit
+        )
+
+    @property
+    def names(self) -> set[str]:
+        """Of all runs, as the JSON of a page has them."""
+        return {str(unit) for unit in self.study.units()}
 
     def to_judge(self, unit: Fit) -> list:
         """Nothing: accuracy is measured while it is trained."""
@@ -168,8 +186,7 @@ class StudentWorkplace:
         """The layers of a unit's recipe; a student without a method has no teacher."""
         root = None if self.data_root is None else str(self.data_root.absolute())
         places: dict[str, Any] = {"data": {"data_root": root}}
-        if unit.arm is not None and _method(self.study.arms[unit.arm]) != "none":
-            teacher = self.network(teacher_of(self.study.pairs[unit.pair].teacher))
+        if (teacher := self.teacher(unit)) is not None:
             places["teacher"] = {"spec": f"file:{teacher.absolute()}"}
         return self.study.layers(unit, places)
 

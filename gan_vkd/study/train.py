@@ -3,7 +3,6 @@
 import gzip
 import json
 import shutil
-from pathlib import Path
 from statistics import fmean
 
 import torch
@@ -18,6 +17,7 @@ from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.exported import FILE_NAME
 from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
+from gan_vkd.study.files import read_file
 from gan_vkd.study.plan import Unit, Workplace, settings_of
 from gan_vkd.training.run import run_training
 
@@ -55,8 +55,8 @@ def train_unit(
     outcome = Outcome(work.study.checkpoints[-1], "done")
     for number in work.study.checkpoints:
         recipe = work.recipe(unit, number)
-        if work.notes(unit, number).is_file():
-            _require_same(work.notes(unit, number), recipe)
+        if (notes := work.notes(unit, number)).is_file():
+            require_same(read_file(notes)["settings"], recipe, str(notes))
             continue
         resume = (run / "config.yaml").is_file()
         if resume:
@@ -85,18 +85,25 @@ def train_unit(
     return outcome
 
 
-def _require_same(notes: Path, recipe: Recipe) -> None:
+def require_same(there: dict[str, dict], recipe: Recipe, place: str) -> None:
     """A checkpoint of other settings is no part of this study.
 
     Fields that an earlier version did not note had their defaults.
+
+    Args:
+        there: its settings, as its notes have them.
+        recipe: of its unit.
+        place: what has them, for the error.
+
+    Raises:
+        GanVkdError: they differ.
     """
-    there, wanted = json.loads(notes.read_text())["settings"], settings_of(recipe)
-    defaults = settings_of(Recipe())
+    wanted, defaults = settings_of(recipe), settings_of(Recipe())
     for group, fields in wanted.items():
         known = {name: value for name, value in defaults[group].items() if name in fields}
         if known | there.get(group, {}) != fields:
             raise GanVkdError(
-                f"{notes}: trained with other settings ({group}): use another --out, or remove it"
+                f"{place}: trained with other settings ({group}): name another place, or remove it"
             )
 
 

@@ -5,6 +5,7 @@ import math
 import shlex
 import shutil
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -136,12 +137,39 @@ def test_the_page_has_accuracy_differences_and_claims(done, reproduce, tmp_path)
     (tmp_path / "away").rename(done.result(done.study.units()[1]))
 
 
-def test_results_are_restored_from_the_page_and_a_teacher_is_trained_again(done, tmp_path):
+def test_results_are_restored_from_the_page_but_for_runs_of_its_own(done, tmp_path):
     write_fits_page(Fits(done), tmp_path / "page.md")
     elsewhere = StudentWorkplace(done.study, tmp_path / "out")
-    assert restore_results(elsewhere, tmp_path / "page.md") == len(UNITS)
+    assert restore_results(elsewhere, tmp_path / "page.md") == (len(UNITS), len(UNITS))
     assert Fits(elsewhere).as_json() == Fits(done).as_json()
-    assert [str(u) for u in done.study.units() if not elsewhere.is_trained(u)] == [TEACHER]
+    own = elsewhere.study.units()[1]
+    elsewhere.result(own).rename(elsewhere.network(own))
+    assert restore_results(elsewhere, tmp_path / "page.md") == (len(UNITS), 0)
+    changed = done.study.model_copy(update={"common": {"training": {"epochs": 3}}})
+    with pytest.raises(GanVkdError, match="trained with other settings"):
+        restore_results(StudentWorkplace(changed, tmp_path / "new"), tmp_path / "page.md")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_teacher_without_its_network_is_trained_again_for_those_who_wait(done, tmp_path):
+    write_fits_page(Fits(done), tmp_path / "page.md")
+    elsewhere = StudentWorkplace(done.study, tmp_path / "out")
+    restore_results(elsewhere, tmp_path / "page.md")
+    teacher, first, *_ = done.study.units()
+    assert all(elsewhere.is_trained(unit) for unit in done.study.units())
+    elsewhere.result(first).unlink()
+    assert not elsewhere.is_trained(teacher)
+
+
+def test_the_page_says_where_students_had_other_trainings_of_their_teacher(done, fit, tmp_path):
+    network = done.network(done.study.units()[0]).read_bytes()
+    fits = Fits(done)
+    taught = [found["teacher_sha256"] for found in fits.found.values()]
+    assert taught == [None, *[sha256(network).hexdigest()] * 4]
+    said = f"The students of {PAIR} had 2 trainings of their teacher"
+    assert said not in write_fits_page(fits, tmp_path / "page.md")[0].read_text()
+    fits.found[done.study.units()[1]]["teacher_sha256"] = "another"
+    assert said in write_fits_page(fits, tmp_path / "page.md")[0].read_text()
 
 
 def test_students_wait_for_their_teacher_and_flags_of_generators_are_refused(reproduce, tmp_path):
