@@ -100,7 +100,7 @@ FIELDS = {
     metavar="NAME[:FIELD=VALUE,...]",
     help="Add a term of gan-vkd methods; may be repeated. --teacher adds vkd.",
 )
-@click.option("--augment", help="DiffAugment policies, from color,translation,cutout; or none.")
+@click.option("--augment", help="From color,translation,cutout (DiffAugment), ada, flip; or none.")
 @click.option(
     "--init",
     type=click.Path(path_type=Path),

@@ -49,6 +49,14 @@ class StudentSettings(Group):
     weights: str | None = Field(None, description="a file of those weights; null: from the hub")
 
 
+class ClassifierTeacher(TeacherSettings):
+    """The frozen network that teaches."""
+
+    spec: str = Field(
+        "none", description="file:PATH, timm:NAME, a teacher of gan-vkd teacher list; none: labels"
+    )
+
+
 class ClassificationSchedule(Group):
     """The schedule. An epoch is N / batch_size iterations, rounded up."""
 
@@ -92,7 +100,7 @@ class ClassificationRecipe(Group):
 
     data: ClassifiedData = ClassifiedData()
     student: StudentSettings = StudentSettings()
-    teacher: TeacherSettings = TeacherSettings(spec="none")
+    teacher: ClassifierTeacher = ClassifierTeacher()
     distill: Annotated[SerializeAsAny[Group], BeforeValidator(_method)] = Field(
         default_factory=lambda: _method({}),
         description="How the student learns from the teacher; another method has other fields.",

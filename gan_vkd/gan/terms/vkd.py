@@ -38,7 +38,7 @@ class VkDSettings(Group):
     distance: Literal["squared", "smooth-l1"] = Field("squared", description="of P h and target")
     shuffled: bool = Field(False, description="a control: each image gets another's target")
     ratio: Annotated[float, Field(gt=0, le=1e6)] | None = Field(
-        None, description="gradient ratio at h that weight follows; null: a fixed weight"
+        None, description="gradient ratio at h that weight follows; null: weight, or .5 without"
     )
     weight: Annotated[float, Field(ge=0, le=1e6)] | None = Field(
         None, description="λ, fixed; null: it follows ratio"
