@@ -115,8 +115,10 @@ def write_fits_page(fits: Fits, page: Path) -> list[Path]:
     refuse_loss(page, fits.work, {str(unit) for unit in fits.found})
     study, pictures = fits.study, {}
     for number, pair in enumerate(study.pairs):
-        pictures[pair] = page.with_suffix("") / f"curves-{number}.png"
-        curves_picture(fits.curves(pair), study.baseline, "top-1, %", pictures[pair])
+        curves = fits.curves(pair)
+        if any(curves.values()):
+            pictures[pair] = page.with_suffix("") / f"curves-{number}.png"
+            curves_picture(curves, study.baseline, "top-1, %", pictures[pair])
     judged = [
         (claim, pair, *fits.claimed(pair, claim)) for claim in study.claims for pair in study.pairs
     ]

@@ -45,7 +45,8 @@ def write_framed(
     answer = ["## The answer", study.answer.strip()] if study.answer else []
     parts = [
         *(f"# {study.title}", study.question.strip(), *answer, claims),
-        *("## What came out", *found, "## Curves"),
+        *("## What came out", *found),
+        "## Curves" if pictures else "",
         *(f"![{name}]({folder.name}/{path.name})" for name, path in pictures.items()),
         *("## How it was made", *protocol),
         f"Every figure: [{data.name}]({folder.name}/{data.name}).",

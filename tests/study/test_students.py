@@ -137,6 +137,13 @@ def test_the_page_has_accuracy_differences_and_claims(done, reproduce, tmp_path)
     (tmp_path / "away").rename(done.result(done.study.units()[1]))
 
 
+def test_the_page_of_a_study_that_is_not_begun_has_no_curves(done, tmp_path):
+    nothing = StudentWorkplace(done.study, tmp_path / "out")
+    [page, everything] = write_fits_page(Fits(nothing), tmp_path / "page.md")
+    assert "Curves" not in page.read_text()
+    assert [path.name for path in everything.parent.iterdir()] == ["page.json"]
+
+
 def test_results_are_restored_from_the_page_but_for_runs_of_its_own(done, tmp_path):
     write_fits_page(Fits(done), tmp_path / "page.md")
     elsewhere = StudentWorkplace(done.study, tmp_path / "out")
