@@ -42,7 +42,10 @@ def train_fit(
     """
     recipe, run = work.recipe(unit), work.folder(unit) / "run"
     if (there := work.result(unit)).is_file():
-        require_same_fit(read_file(there)["settings"], recipe, str(there))
+        if read_file(there)["settings"] != settings_of(recipe):
+            raise GanVkdError(
+                f"{there}: trained with other settings: use another --out, or remove it"
+            )
         if work.is_trained(unit):
             return DONE
     resume = (run / "config.yaml").is_file()
@@ -62,16 +65,6 @@ def train_fit(
         if not keep_run:
             shutil.rmtree(run)
     return done.outcome
-
-
-def require_same_fit(there: dict[str, dict], recipe: ClassificationRecipe, place: str) -> None:
-    """A result of other settings is no part of this study; see `study.train.require_same`.
-
-    Raises:
-        GanVkdError: they differ.
-    """
-    if there != settings_of(recipe):
-        raise GanVkdError(f"{place}: trained with other settings: name another place, or remove it")
 
 
 def _put_aside(

@@ -23,15 +23,11 @@ LATENT_SEED = 0
 
 def without_generator(work: Workplace) -> list[str]:
     """What is trained and can't be judged: checkpoints whose generators are elsewhere."""
-    study = work.study
     return [
         f"{unit}/{number}/{name}"
-        for unit in study.units()
-        for number in study.checkpoints
-        for name in study.extractors
-        if work.notes(unit, number).is_file()
-        and not work.generator(unit, number).is_file()
-        and not work.judgement(unit, number, name).is_file()
+        for unit in work.study.units()
+        for number, name in work.unjudged(unit)
+        if not work.generator(unit, number).is_file()
     ]
 
 

@@ -193,21 +193,18 @@ class Workplace:
         return all(self.notes(unit, number).is_file() for number in self.study.checkpoints)
 
     def to_judge(self, unit: Unit) -> list[tuple[int, str]]:
-        """The checkpoints whose generator is there and the extractors still to judge them."""
+        """Of `unjudged`, those whose generator is there."""
+        return [(n, name) for n, name in self.unjudged(unit) if self.generator(unit, n).is_file()]
+
+    def unjudged(self, unit: Unit) -> list[tuple[int, str]]:
+        """The checkpoints that are trained and the extractors that have not judged them."""
         return [
             (number, name)
             for number in self.study.checkpoints
             for name in self.study.extractors
             if self.notes(unit, number).is_file()
-            and self.generator(unit, number).is_file()
             and not self.judgement(unit, number, name).is_file()
         ]
-
-    @property
-    def names(self) -> set[str]:
-        """Of all checkpoints and judgements, as the JSON of a page has them."""
-        places = [f"{unit}/{n}" for unit in self.study.units() for n in self.study.checkpoints]
-        return {*places, *(f"{place}/{x}" for place in places for x in self.study.extractors)}
 
     def drawn(self, unit: Unit) -> str:
         """The name of the folder of a unit's photographs."""

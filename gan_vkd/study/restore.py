@@ -1,7 +1,6 @@
 """Results of a study from the JSON beside its page, for a machine that has not the files."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import replacing
 from gan_vkd.study.files import read_file
-from gan_vkd.study.fit import require_same_fit
 from gan_vkd.study.plan import Unit, Workplace
-from gan_vkd.study.students import Fit, StudentWorkplace
-from gan_vkd.study.train import require_same
+from gan_vkd.study.students import Fit, StudentWorkplace, settings_of
+from gan_vkd.study.train import other_settings
 
+Everything = dict[str, Any]  # a JSON, after it has been checked
 Files = dict[Path, dict[str, Any]]  # what goes where
 
 
 class _Part(BaseModel):
-    """Of a JSON: the fields that are read; others go along."""
+    """Of a JSON: the fields that are read. There may be others."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
@@ -61,11 +60,6 @@ class Figures(_Part):
     judged_on: dict[str, str]
     trained: dict[str, _Note]
 
-    @property
-    def names(self) -> set[str]:
-        """Of all checkpoints, and of all judgements."""
-        return {*self.trained, *self.judged_on}
-
 
 class _Accuracy(_Part):
     epoch: float
@@ -90,11 +84,6 @@ class Runs(_Part):
 
     runs: dict[str, _Run]
 
-    @property
-    def names(self) -> set[str]:
-        """Of all runs."""
-        return {*self.runs}
-
 
 def everything_of(page: Path) -> Path:
     """The JSON beside a page."""
@@ -111,7 +100,7 @@ def refuse_part(page: Path, work: Workplace | StudentWorkplace) -> None:
     Raises:
         GanVkdError: the JSON beside the page has results that are not among those of `work`.
     """
-    _refuse(page, work, work.names, "are not asked for: drop --arms, --seeds and the like")
+    _refuse(page, work, _asked_for(work), "are not asked for: drop --arms, --seeds and the like")
 
 
 def refuse_loss(page: Path, work: Workplace | StudentWorkplace, found: set[str]) -> None:
@@ -131,7 +120,7 @@ def refuse_loss(page: Path, work: Workplace | StudentWorkplace, found: set[str])
 def _refuse(page: Path, work: Workplace | StudentWorkplace, known: set[str], how: str) -> None:
     if not everything_of(page).is_file():
         return
-    gone = sorted(_read(page, work).names - known)
+    gone = sorted(_names(_read(page, work)) - known)
     if gone:
         raise GanVkdError(
             f"{page} has {len(gone)} results, such as {gone[0]}, that {how}, or give another --page"
@@ -155,8 +144,8 @@ def restore_results(work: Workplace | StudentWorkplace, page: Path) -> tuple[int
     Raises:
         GanVkdError: there is no such file, it is damaged, or its results are of other settings.
     """
-    read = _read(page, work)
-    files = _fits(work, read) if isinstance(work, StudentWorkplace) else _figures(work, read)
+    found = _read(page, work)
+    files = (_fits if isinstance(work, StudentWorkplace) else _figures)(work, found)
     ready = {
         file: json.dumps(content, indent=1) + "\n"
         for file, content in files.items()
@@ -165,13 +154,29 @@ def restore_results(work: Workplace | StudentWorkplace, page: Path) -> tuple[int
     for file, text in ready.items():
         with replacing(file) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    return len(read.names & work.names), len(ready)
+    return len(_names(found) & _asked_for(work)), len(ready)
 
 
-def _read(page: Path, work: Workplace | StudentWorkplace) -> Any:
+def _names(found: Everything) -> set[str]:
+    """Of all checkpoints and judgements, or of all runs."""
+    return {*found.get("trained", ()), *found.get("judged_on", ()), *found.get("runs", ())}
+
+
+def _asked_for(work: Workplace | StudentWorkplace) -> set[str]:
+    """The names of all that a study may have."""
+    units, study = work.study.units(), work.study
+    if isinstance(work, StudentWorkplace):
+        return {str(unit) for unit in units}
+    places = [f"{unit}/{number}" for unit in units for number in study.checkpoints]
+    return {*places, *(f"{place}/{name}" for place in places for name in study.extractors)}
+
+
+def _read(page: Path, work: Workplace | StudentWorkplace) -> Everything:
     path, kind = everything_of(page), Runs if isinstance(work, StudentWorkplace) else Figures
     try:
-        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        kind.model_validate(found)
+        return found
     except FileNotFoundError:
         raise GanVkdError(f"--page {page}: no results beside it ({path}: no such file)") from None
     except ValidationError as error:
@@ -185,13 +190,15 @@ def _read(page: Path, work: Workplace | StudentWorkplace) -> Any:
     )
 
 
-def _fits(work: StudentWorkplace, read: Runs) -> Files:
+def _fits(work: StudentWorkplace, found: Everything) -> Files:
     files = {}
     for unit in work.study.units():
-        run = read.runs.get(str(unit))
-        if run is not None and not _has(work, unit):
-            require_same_fit(run.settings, work.recipe(unit), f"--page: {unit}")
-            files[work.result(unit)] = run.model_dump()
+        run = found["runs"].get(str(unit))
+        if run is None or _has(work, unit):
+            continue
+        if run["settings"] != settings_of(work.recipe(unit)):
+            raise GanVkdError(f"--page: {unit} has other settings than in the study")
+        files[work.result(unit)] = run
     return files
 
 
@@ -199,53 +206,58 @@ def _has(work: StudentWorkplace, unit: Fit) -> bool:
     return work.network(unit).is_file() or (work.folder(unit) / "run").is_dir()
 
 
-def _figures(work: Workplace, read: Figures) -> Files:
+def _figures(work: Workplace, found: Everything) -> Files:
     """Judgements before notes, which say that a checkpoint is there."""
-    study, files = work.study, {}
-    if read.study.num != study.num or not study.datasets.items() <= read.study.datasets.items():
+    study, page, files = work.study, found["study"], {}
+    if page["num"] != study.num or not study.datasets.items() <= page["datasets"].items():
         raise GanVkdError("--page: its results are of other shares of data, or other counts")
-    metrics: dict[str, dict] = {}
-    for row in read.figures:
-        for arm, seed, value in _values(row):
-            place = f"{Path(row.dataset).stem}/{arm}/{seed}/{row.iteration}/{row.extractor}"
-            metrics.setdefault(place, {})[row.metric] = {"value": value}
+    metrics = _metrics(found)
     for unit in study.units():
         for number in study.checkpoints:
-            note = read.trained.get(f"{unit}/{number}")
+            note = found["trained"].get(f"{unit}/{number}")
             if note is None or _has_other(work, unit, number, note):
                 continue
-            require_same(note.settings, work.recipe(unit, number), f"--page: {unit}/{number}")
+            if group := other_settings(note["settings"], work.recipe(unit, number)):
+                raise GanVkdError(
+                    f"--page: {unit}/{number} has other settings than in the study ({group})"
+                )
             for name in study.extractors:
-                if (place := f"{unit}/{number}/{name}") in read.judged_on:
+                if (place := f"{unit}/{number}/{name}") in found["judged_on"]:
                     files[work.judgement(unit, number, name)] = {
                         "extractor": name,
                         "metrics": metrics.get(place, {}),
-                        "held_out": _real(work, unit, name, read),
-                        "machine": read.judged_on[place],
+                        "held_out": _real(work, unit, name, found),
+                        "machine": found["judged_on"][place],
                     }
-            files[work.notes(unit, number)] = note.model_dump()
+            files[work.notes(unit, number)] = note
     return files
 
 
-def _values(row: _Row) -> Iterator[tuple[str, str, float]]:
-    for arm, by_seed in row.values.items():
-        for seed, value in by_seed.items():
-            yield arm, seed, value
+def _metrics(found: Everything) -> dict[str, dict[str, dict]]:
+    """Of each judgement, by its name."""
+    metrics: dict[str, dict] = {}
+    for row in found["figures"]:
+        for arm, by_seed in row["values"].items():
+            for seed, value in by_seed.items():
+                unit = f"{Path(row['dataset']).stem}/{arm}/{seed}"
+                place = f"{unit}/{row['iteration']}/{row['extractor']}"
+                metrics.setdefault(place, {})[row["metric"]] = {"value": value}
+    return metrics
 
 
-def _has_other(work: Workplace, unit: Unit, number: int, note: _Note) -> bool:
+def _has_other(work: Workplace, unit: Unit, number: int, note: dict) -> bool:
     """Whether the folder has a checkpoint of its own, trained apart from the page's."""
     notes = work.notes(unit, number)
     if notes.is_file():
-        return read_file(notes) != note.model_dump()
+        return read_file(notes) != note
     return work.generator(unit, number).is_file()
 
 
-def _real(work: Workplace, unit: Unit, extractor: str, read: Figures) -> dict | None:
+def _real(work: Workplace, unit: Unit, extractor: str, found: Everything) -> dict | None:
     """Held-out real images' metrics, which stand beside the baseline's."""
-    found = {
-        row.metric: {"value": row.value}
-        for row in read.held_out
-        if (row.dataset, row.extractor) == (unit.dataset, extractor)
+    metrics = {
+        row["metric"]: {"value": row["value"]}
+        for row in found["held_out"]
+        if (row["dataset"], row["extractor"]) == (unit.dataset, extractor)
     }
-    return {"metrics": found} if found and unit.arm == work.study.baseline else None
+    return {"metrics": metrics} if metrics and unit.arm == work.study.baseline else None

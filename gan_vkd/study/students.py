@@ -173,11 +173,6 @@ class StudentWorkplace:
             and teacher_of(self.study.pairs[student.pair].teacher) == unit
         )
 
-    @property
-    def names(self) -> set[str]:
-        """Of all runs, as the JSON of a page has them."""
-        return {str(unit) for unit in self.study.units()}
-
     def to_judge(self, unit: Fit) -> list:
         """Nothing: accuracy is measured while it is trained."""
         return []

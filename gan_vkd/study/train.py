@@ -56,7 +56,11 @@ def train_unit(
     for number in work.study.checkpoints:
         recipe = work.recipe(unit, number)
         if (notes := work.notes(unit, number)).is_file():
-            require_same(read_file(notes)["settings"], recipe, str(notes))
+            if group := other_settings(read_file(notes)["settings"], recipe):
+                raise GanVkdError(
+                    f"{notes}: trained with other settings ({group}): use another --out, "
+                    "or remove it"
+                )
             continue
         resume = (run / "config.yaml").is_file()
         if resume:
@@ -85,26 +89,17 @@ def train_unit(
     return outcome
 
 
-def require_same(there: dict[str, dict], recipe: Recipe, place: str) -> None:
-    """A checkpoint of other settings is no part of this study.
+def other_settings(there: dict[str, dict], recipe: Recipe) -> str | None:
+    """The first group in which a checkpoint's noted settings are not its recipe's; None: alike.
 
     Fields that an earlier version did not note had their defaults.
-
-    Args:
-        there: its settings, as its notes have them.
-        recipe: of its unit.
-        place: what has them, for the error.
-
-    Raises:
-        GanVkdError: they differ.
     """
     wanted, defaults = settings_of(recipe), settings_of(Recipe())
     for group, fields in wanted.items():
         known = {name: value for name, value in defaults[group].items() if name in fields}
         if known | there.get(group, {}) != fields:
-            raise GanVkdError(
-                f"{place}: trained with other settings ({group}): name another place, or remove it"
-            )
+            return group
+    return None
 
 
 def _put_aside(work: Workplace, unit: Unit, number: int, device: torch.device) -> None:

@@ -153,7 +153,7 @@ def test_results_are_restored_from_the_page_but_for_runs_of_its_own(done, tmp_pa
     elsewhere.result(own).rename(elsewhere.network(own))
     assert restore_results(elsewhere, tmp_path / "page.md") == (len(UNITS), 0)
     changed = done.study.model_copy(update={"common": {"training": {"epochs": 3}}})
-    with pytest.raises(GanVkdError, match="trained with other settings"):
+    with pytest.raises(GanVkdError, match="has other settings than in the study"):
         restore_results(StudentWorkplace(changed, tmp_path / "new"), tmp_path / "page.md")
     assert not (tmp_path / "new").exists()
 
