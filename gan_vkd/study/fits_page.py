@@ -10,7 +10,7 @@ import yaml
 
 from gan_vkd.bench.table import markdown
 from gan_vkd.evaluation.seeds import Paired, over_seeds, paired, verdict
-from gan_vkd.study.cells import difference_cell, spread_cell
+from gan_vkd.study.cells import difference_cell, found_table, listed, spread_cell
 from gan_vkd.study.files import read_file
 from gan_vkd.study.frame import claims_section, write_framed
 from gan_vkd.study.picture import curves_picture
@@ -141,7 +141,7 @@ def _tables(fits: Fits) -> list[str]:
         "the recipe sets validation images aside; published figures are mostly of this kind.",
     }
     header = ["", *study.pairs]
-    for which, text in said.items():
+    for which, text in said.items() if fits.found else ():
         rows = [["teacher", *(_cell(fits.teacher(pair, which)) for pair in study.pairs)]]
         rows += [
             [arm, *(_cell(fits.top1(pair, arm, which)) for pair in study.pairs)]
@@ -152,9 +152,9 @@ def _tables(fits: Fits) -> list[str]:
             for arm in study.arms
             if arm != study.baseline
         ]
-        parts += [f"### {which.capitalize()} epoch", text, markdown(header, rows)]
+        parts += [f"### {which.capitalize()} epoch", text, found_table(header, rows)]
         parts += [f"Δ over {study.baseline}, seed by seed: mean [95 % interval] (pairs):"]
-        parts.append(markdown(header, less))
+        parts.append(found_table(header, less))
     for table in study.published:
         rows = [[arm, *map(_percent, row)] for arm, row in table.arms.items()]
         parts += ["### Published", f"{table.source}. Not measured here.", markdown(header, rows)]
@@ -182,7 +182,7 @@ def _protocol(fits: Fits) -> list[str]:
         f"of {len(study.pairs)} pairs under the seeds {', '.join(map(str, study.seeds))}. The seed "
         "draws the part of the training images too, where a recipe takes a part.",
         f"Trained on {trained or 'nothing yet'}.",
-        f"Not trained: {', '.join(map(str, fits.missing)) or 'none'}.",
+        f"Not trained: {listed(fits.missing) if fits.found else 'all'}.",
     ]
     for pair in study.pairs:
         taught = {f.get("teacher_sha256") for u, f in fits.found.items() if u.pair == pair} - {None}
@@ -199,8 +199,8 @@ def _protocol(fits: Fits) -> list[str]:
     return [
         "\n".join(f"- {fact}" for fact in facts),
         f"    scripts/reproduce {study.name}",
-        "Seconds of training a run, beside as many others as were started:",
-        markdown(["arm", "seconds"], seconds),
+        "Seconds of training a run, beside as many others as were started:" if fits.found else "",
+        found_table(["arm", "seconds"], seconds),
         "Settings, over the defaults of `gan-vkd classify`:",
         f"```yaml\n{settings}```",
     ]

@@ -8,7 +8,13 @@ import yaml
 
 from gan_vkd.bench.table import markdown
 from gan_vkd.config.core import Recipe
-from gan_vkd.study.cells import difference_cell, number_cell, spread_cell
+from gan_vkd.study.cells import (
+    difference_cell,
+    found_table,
+    listed,
+    number_cell,
+    spread_cell,
+)
 from gan_vkd.study.frame import claims_section, write_framed
 from gan_vkd.study.picture import curves_picture
 from gan_vkd.study.plan import Study
@@ -63,6 +69,8 @@ def _tables(results: Results) -> list[str]:
                 header = ["arm", *(SHORT.get(metric, metric) for metric in metrics)]
                 place = (dataset, number, name)
                 spread = {metric: results.spread(*place, metric) for metric in metrics}
+                if not any(found for of in spread.values() for found in of.values()):
+                    continue
                 change = {metric: results.differences(*place, metric) for metric in metrics}
                 rows = [
                     [arm, *(spread_cell(spread[metric][arm]) for metric in metrics)]
@@ -80,9 +88,9 @@ def _tables(results: Results) -> list[str]:
                 parts += [
                     f"### {dataset}, {number:,} iterations [{name}]",
                     "Mean ± standard deviation over seeds (seeds):",
-                    markdown(header, rows),
+                    found_table(header, rows),
                     f"Less {study.baseline}, seed by seed: mean [95 % interval] (pairs):",
-                    markdown(header, less),
+                    found_table(header, less),
                 ]
     return parts
 
@@ -128,7 +136,7 @@ def _protocol(results: Results) -> list[str]:
         "adversarial one's. R² held-out: of the targets of held-out images. All three are means of "
         "the last five lines of the log.",
         f"Trained on {_counted(machines, 'checkpoints')}; judged on {_counted(judges, 'results')}.",
-        f"Without their last checkpoint: {', '.join(map(str, missing)) or 'none'}.",
+        f"Without their last checkpoint: {listed(missing)}.",
     ]
     facts += [f"Failed: {unit}: {line}" for unit, line in results.failures.items()]
     settings = {"common": study.common, "arms": study.arms}
@@ -137,7 +145,7 @@ def _protocol(results: Results) -> list[str]:
         "\n".join(f"- {fact}" for fact in facts),
         "\n".join([f"{command} --train", f"{command} --judge", f"{command} --report"]),
         "Seconds of training a run, beside as many others as were started:",
-        markdown(
+        found_table(
             ["arm", "seconds"], [[arm, spread_cell(results.seconds(arm))] for arm in study.arms]
         ),
         "Settings, over the preset's:",

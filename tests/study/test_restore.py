@@ -1,6 +1,7 @@
 """A study goes on from the JSON beside its page."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def test_a_published_page_is_made_again_from_its_json_alone(study, reproduce, tm
     assert page.read_text() == (RESULTS / f"{study}.md").read_text()
     ours, theirs = (everything_of(place).read_text() for place in (page, RESULTS / page.name))
     assert ours == theirs
+    assert not re.findall(r"^\|[^|]*(?:\| +- )+\|$", page.read_text(), re.M)  # rows of no figure
 
 
 def test_what_is_there_stays(reproduce, tmp_path):
