@@ -206,6 +206,12 @@ def _terms(value: Any) -> dict[str, Group]:
     return {name: settings for name, settings in read.items() if value[name] is not False}
 
 
+def _group(given: Any, name: str) -> dict:
+    """A group of unchecked settings; empty where there is none."""
+    group = given.get(name) if isinstance(given, dict) else None
+    return group if isinstance(group, dict) else {}
+
+
 class Recipe(Group):
     """A whole run."""
 
@@ -236,6 +242,17 @@ class Recipe(Group):
             kinds = [registry[name].Settings.model_fields for name in registry]
             groups[group] = {name: info for fields in kinds for name, info in fields.items()}
         return groups
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ada_keeps_its_term(cls, given: Any) -> Any:
+        """`terms: {adaptive: false}` beside the augmentation that brings it is refused."""
+        data, terms = (_group(given, name) for name in ("data", "terms"))
+        if terms.get("adaptive") is False and "ada" in str(data.get("augment")).split(","):
+            raise ValueError(
+                "terms.adaptive: comes with the augmentation ada: leave ada out of data.augment"
+            )
+        return given
 
     @model_validator(mode="after")
     def _widths_fit(self) -> "Recipe":

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from gan_vkd.config.core import Group, Recipe
-from gan_vkd.config.registry import DISTILLATIONS, TERMS
+from gan_vkd.config.registry import AUGMENTATIONS, DISTILLATIONS, TERMS
 from gan_vkd.errors import GanVkdError
 
 R = TypeVar("R", bound=Group)  # a kind of recipe
@@ -114,7 +114,7 @@ def with_layer(text: str) -> dict:
     """`NAME` or `NAME:field=value,field=value` → the settings that add a term to a run.
 
     A method of distillation goes under `distill`, any other term under `terms`; values are YAML,
-    and commas within brackets belong to them.
+    and commas within brackets, or before what is no `field=value`, belong to them.
 
     Raises:
         GanVkdError: an unknown name, or a text of another form.
@@ -123,6 +123,8 @@ def with_layer(text: str) -> dict:
     name, fields = _named_fields(where, text)
     if name in DISTILLATIONS:
         return {"distill": {"method": name, **fields}}
+    if name in AUGMENTATIONS:
+        raise GanVkdError(f"{where}: {name} is an augmentation: --augment {name}")
     if name not in TERMS:
         known = [*TERMS, *DISTILLATIONS]
         close = difflib.get_close_matches(name, known, n=1)
@@ -145,7 +147,7 @@ def _named_fields(where: str, text: str) -> tuple[str, dict]:
     """The name and the fields of `NAME:field=value,field=value`."""
     name, _, rest = text.partition(":")
     fields: dict = {}
-    for part in re.findall(r"(?:\[[^\]]*\]|\{[^}]*\}|[^,])+", rest):
+    for part in re.findall(r"(?:\[[^\]]*\]|\{[^}]*\}|,(?![^,]*=)|[^,])+", rest):
         field, equals, value = part.partition("=")
         if not equals or not field.strip():
             raise GanVkdError(f"{where}: write NAME:field=value,field=value")
@@ -278,11 +280,15 @@ def continued(run: Path, layers: list[tuple[str, dict]], kind: type[R] = Recipe)
     recipe = resolve([(f"{run}/config.yaml", old), *layers], kind)
     new = recipe.model_dump()
     for group, fields in old.items():
-        for field, value in fields.items():
-            changed = new[group][field]
-            if changed != value and (group, field) != ("training", "iterations"):
+        both = {**fields, **new[group]}  # terms, and fields of other methods, may be in one alone
+        for field in sorted(both, key=lambda name: name not in TOLD_APART):
+            before, after = (of.get(field) for of in (fields, new[group]))
+            if before != after and (group, field) != ("training", "iterations"):
+                there = f"is {before!r} in {run}" if field in fields else f"is not in {run}"
+                wanted = f"become {after!r}" if field in fields else "be added"
+                wanted = wanted if field in new[group] else "be left out"
                 raise GanVkdError(
-                    f"--resume: {group}.{field} is {value!r} in {run} and can't become "
-                    f"{changed!r}: drop it, or start a new run"
+                    f"--resume: {group}.{field} {there} and can't {wanted}: drop it, or start a "
+                    "new run"
                 )
     return recipe

@@ -75,7 +75,10 @@ def sides(dataset: Dataset, split: str) -> tuple[ImageSet, str, ImageSet | None,
     name = f"{dataset.name}:{split}"
     if dataset.test is None:
         if split == "test":
-            raise GanVkdError(f"--reference: {dataset.name} has no test split: use its train split")
+            raise GanVkdError(
+                f"{dataset.name}: no test split, which --protocol field and --reference NAME:test "
+                "need: leave them out"
+            )
         return dataset.train, name, None, "none: the data set has no second split"
     if split == "test":
         return dataset.test, name, dataset.train, "the training split"

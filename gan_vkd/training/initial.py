@@ -80,7 +80,10 @@ def start_from(task: GanTask, initial: Initial) -> str:
     if initial.discriminator is not None:
         state = _by_class(task.discriminator, initial.discriminator, known, names)
         _require_same_tensors(place, state, task.discriminator.state_dict())
-        task.discriminator.load_state_dict(state)
+        try:
+            task.discriminator.load_state_dict(state)
+        except GanVkdError as error:  # on another frozen network
+            raise GanVkdError(f"--init {place}: {error}") from None
         networks += " and discriminator"
     shared = len(set(names) & set(known))
     return f"Start          {place}: {networks}, {shared} of {len(names)} classes by name"
@@ -104,8 +107,8 @@ def _require_same_tensors(place: Path, there: Mapping, here: Mapping) -> None:
         name = min(layers)
         raise GanVkdError(
             f"--init {place}: its discriminator has {name} {shapes[0].get(name)} and this run's "
-            f"has {shapes[1].get(name)}: choose the same gan.discriminator_widths, or name its "
-            "generator.safetensors, which is the generator alone"
+            f"has {shapes[1].get(name)}: choose the same gan.discriminator_widths, --discriminator "
+            "and --with chain, or name its generator.safetensors, which is the generator alone"
         )
 
 

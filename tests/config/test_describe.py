@@ -7,7 +7,9 @@ from gan_vkd.config.core import Recipe
 from gan_vkd.config.describe import described
 from gan_vkd.config.layers import (
     PRESETS,
+    continued,
     discriminator_layer,
+    dump,
     file_layer,
     preset_layer,
     resolve,
@@ -67,6 +69,9 @@ def test_with_adds_a_term_or_sets_the_distillation():
     assert with_layer("lecam:weight=0.1,start=5") == {
         "terms": {"lecam": {"weight": 0.1, "start": 5}}
     }
+    assert with_layer("cr:augment=flip,translation,weight=3") == {
+        "terms": {"cr": {"augment": "flip,translation", "weight": 3}}
+    }
     assert with_layer("vkd:projection=linear") == {
         "distill": {"method": "vkd", "projection": "linear"}
     }
@@ -100,6 +105,7 @@ def test_a_discriminator_by_its_name_and_fields():
     ("text", "words"),
     [
         ("lecan", ["unknown term 'lecan'", "did you mean lecam?"]),
+        ("ada", ["an augmentation: --augment ada"]),
         ("lecam:weight", ["NAME:field=value"]),
         ("lecam:=1", ["NAME:field=value"]),
         ("lecam:weight=[", ["not YAML"]),
@@ -158,6 +164,30 @@ def test_files_lie_over_each_other_in_their_order(gan_vkd, tmp_path):
     lines = gan_vkd("recipe", *flags).stdout.splitlines()
     assert any(line.startswith("  channels: 7 ") for line in lines)
     assert any(line.startswith("  z_dim: 6 ") for line in lines)
+
+
+def test_adas_term_stays_while_ada_does():
+    layers = [("preset", preset_layer("lab")), ("--set", set_layer(("terms.adaptive=false",)))]
+    assert resolve(layers).terms == {}
+    with pytest.raises(GanVkdError, match=r"terms\.adaptive: .* leave ada out"):
+        resolve([*layers, ("--augment", set_layer(("data.augment=ada,flip",)))])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("terms.cr.weight=10", r"terms\.cr is not in .* and can't be added"),
+        ("terms.lecam=false", r"terms\.lecam is .* and can't be left out"),
+        ("distill.method=kd-dlgan", r"distill\.method is 'vkd' .* and can't become 'kd-dlgan'"),
+        ("training.d_steps=7", r"training\.d_steps is .* and can't become 7"),
+    ],
+)
+def test_a_resumed_run_keeps_its_recipe(assignment, words, tmp_path):
+    layers = [("preset", preset_layer("lab")), ("--with", with_layer("lecam"))]
+    (tmp_path / "config.yaml").write_text(dump(resolve(layers)))
+    assert continued(tmp_path, layers) == resolve(layers)
+    with pytest.raises(GanVkdError, match=f"^--resume: {words}"):
+        continued(tmp_path, [*layers, ("--set", set_layer((assignment,)))])
 
 
 def test_terms_that_are_no_mapping_are_one_line():

@@ -27,3 +27,9 @@ def test_flags_that_the_protocol_sets_are_refused(refused, digits_run, flag):
 def test_a_folder_has_no_test_split(refused, make_folder):
     line = refused("eval", make_folder({"a": 3}), "--protocol", "field")
     assert "is not a run: drop --protocol" in line
+
+
+def test_a_set_without_a_test_split_has_no_field_protocol(refused, digits_run):
+    assert "no test split, which --protocol field" in refused(
+        "eval", digits_run, "--protocol", "field"
+    )

@@ -112,7 +112,10 @@ def test_a_file_is_the_generator_alone(run):
         ({"channels": 3}, r"gan\.channels 2 and this run's has 3"),
         ({"z_dim": 8}, r"gan\.z_dim 4 and this run's has 8"),
         ({"generator_widths": [4, 2, 1]}, r"gan\.generator_widths \[4, 4, 2\].*\[4, 2, 1\]"),
-        ({"discriminator_widths": [1, 1, 1]}, r"same gan\.discriminator_widths, or name its"),
+        (
+            {"discriminator_widths": [1, 1, 1]},
+            r"same gan\.discriminator_widths, --discriminator and --with chain, or name its",
+        ),
         ({"normed": True}, r"without spectral norm.*gan\.generator_spectral_norm=false"),
     ],
 )
@@ -120,6 +123,17 @@ def test_other_shapes_are_refused(run, settings, words):
     path, _ = run()
     with pytest.raises(GanVkdError, match=f"^--init {path}: .*{words}"):
         start_from(task(**settings), read_initial(path))
+
+
+def test_a_discriminator_on_another_frozen_network_is_refused_by_the_flag(run, monkeypatch):
+    def refuse(state):
+        raise GanVkdError("other frozen features")
+
+    path, _ = run()
+    new = task()
+    monkeypatch.setattr(new.discriminator, "load_state_dict", refuse)
+    with pytest.raises(GanVkdError, match=f"^--init {path}: other frozen features"):
+        start_from(new, read_initial(path))
 
 
 def test_a_run_starts_once_and_resumes_without_it(gan_vkd, refused, tmp_path):

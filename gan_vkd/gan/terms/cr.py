@@ -52,6 +52,11 @@ class CRTerm(Term):
             names = () if setting.policies else PUBLISHED
         else:
             names = () if settings.augment == "none" else tuple(settings.augment.split(","))
+        if names == ("flip",) and not setting.flip:
+            raise GanVkdError(
+                f"--with {self.name}: {self.name}:augment is flip and training images are not "
+                "mirrored: give it another augmentation, or none"
+            )
         names = tuple(name for name in names if name != "flip" or setting.flip)
         if not names and not setting.policies:
             raise GanVkdError(

@@ -115,4 +115,6 @@ def test_two_views_that_are_one_are_refused_and_digits_are_not_mirrored():
         SmallGame({"cr": {"augment": "none"}})
     with pytest.raises(GanVkdError, match="--with bcr"):
         SmallGame({"bcr": {"augment": "flip"}}, flip=False)
+    with pytest.raises(GanVkdError, match="images are not mirrored"):
+        SmallGame({"cr": {"augment": "flip"}}, flip=False, policies=["translation"])
     assert list(SmallGame({"cr": {}}, flip=False).of_d.own["cr"]) == ["real translation"]
