@@ -44,6 +44,11 @@ class CocoFolder(torch.utils.data.Dataset):
                 box = (x, y, x + width, y + height)
                 self.boxes[a["image_id"]].append((box, labels[a["category_id"]]))
         self.images = [image for image in content["images"] if self.boxes[image["id"]]]
+        if not self.images:
+            raise ValueError("no image has a box")
+        for image in self.images:
+            if not (images / image["file_name"]).is_file():
+                raise FileNotFoundError(f"{images / image['file_name']}: no such image")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -60,12 +65,9 @@ class CocoFolder(torch.utils.data.Dataset):
         return image, {"boxes": boxes, "labels": torch.tensor(labels)}
 
 
-def train(
-    images: Path, annotations: Path, epochs: int, size: int = 256, batch: int = 8
-) -> Iterator[tuple]:
-    """Yields (epoch, detection loss, V_kD loss), means over an epoch."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = CocoFolder(images, annotations, size)
+def train(data: CocoFolder, epochs: int, batch: int = 8, out: Path | None = None) -> Iterator:
+    """Yields (epoch, detection loss, V_kD loss), means over an epoch; the detector goes to out."""
+    device, size = torch.device("cuda" if torch.cuda.is_available() else "cpu"), data.size
     loader = torch.utils.data.DataLoader(
         data, batch, shuffle=True, collate_fn=lambda pairs: tuple(zip(*pairs, strict=True))
     )
@@ -100,6 +102,8 @@ def train(
             loss.backward()
             optimiser.step()
             sums += torch.tensor([task.item(), distillation.item()])
+        if out is not None:
+            torch.save(detector.state_dict(), out)
         yield epoch, *(sums / len(loader)).tolist()
 
 
@@ -109,8 +113,15 @@ if __name__ == "__main__":
     parser.add_argument("annotations", type=Path)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--size", type=int, default=256, help="a multiple of 32")
+    parser.add_argument("--out", type=Path, default=Path("detector.pt"), help="[detector.pt]")
     given = parser.parse_args()
-    for epoch, task, distillation in train(
-        given.images, given.annotations, given.epochs, given.size
-    ):
+    if given.size < 32 or given.size % 32:
+        parser.error(f"--size {given.size}: a multiple of 32")
+    try:
+        found = CocoFolder(given.images, given.annotations, given.size)
+    except FileNotFoundError as error:
+        parser.error(str(error))
+    except (KeyError, TypeError, ValueError) as error:
+        parser.error(f"{given.annotations}: no annotations in COCO's format ({error!r})")
+    for epoch, task, distillation in train(found, given.epochs, out=given.out):
         print(f"epoch {epoch}: detection {task:.3f}, V_kD {distillation:.3f}")

@@ -99,6 +99,15 @@ RKD, UNIFORM = (f"{METHODS}/rkd.py", VECTORS), (f"{METHODS}/draws.py", VECTORS)
 FEATURES = (f"{METHODS}/vkd_features.py", VECTORS)
 CRD, WCORD = (f"{METHODS}/crd.py", CONTRASTIVE), (f"{METHODS}/wcord.py", CONTRASTIVE)
 STUDENT = ("gan_vkd/classification/task.py", ["tests/classification/test_classification_task.py"])
+STUDENT_DRAWS = ("gan_vkd/classification/draws.py", STUDENT[1])
+METHOD = ("gan_vkd/distill/methods/method.py", STUDENT[1])
+CLASSIFY = ["tests/training/test_classify.py"]
+TRAINED = (STUDENT[0], CLASSIFY)
+FIGURES = ("gan_vkd/engine/book.py", CLASSIFY)
+READ = ("gan_vkd/distill/classifiers.py", CLASSIFY)
+TIMM = ("gan_vkd/distill/networks/timm_classifier.py", ["tests/distill/test_classifiers.py"])
+OVERLAYS = ("gan_vkd/config/layers.py", ["tests/config/test_describe.py"])
+RECIPE = ("gan_vkd/config/core.py", OVERLAYS[1])
 RATES = ("gan_vkd/classification/optimiser.py", STUDENT[1])
 CROPS = ("gan_vkd/classification/augment.py", ["tests/classification/test_augment.py"])
 COUNTED = ("gan_vkd/classification/accuracy.py", STUDENT[1])
@@ -377,12 +386,24 @@ MUTANTS = [
     # Classification: the task
     Mutant("cross-entropy has another weight", STUDENT, "settings.ce_weight * parts", "parts"),
     Mutant("the method has another weight", STUDENT, "settings.weight * ramp * parts", "ramp * parts"),
-    Mutant("the ramp is left out", STUDENT, "min(1.0, epoch / warmup) if warmup else 1.0", "1.0"),
+    Mutant("the ramp is left out", STUDENT_DRAWS, "min(1.0, epoch / warmup) if warmup else 1.0", "1.0"),
     Mutant("the KL divergence is left out", STUDENT, "loss = loss + settings.kd_weight * parts[\"kl_divergence\"]", "pass"),
     Mutant("what the method brings is not trained", STUDENT, '{"student": student, "method": self.method}', '{"student": student}'),
     Mutant("shares of mixed labels swapped", STUDENT, "torch.lerp(other, own,", "torch.lerp(own, other,"),
     Mutant("drop path draws on", STUDENT, 'torch.manual_seed(seed_for(self.recipe.training.seed, "network", iteration) + own)', "pass"),
     Mutant("drop path draws alike for all shares", SHARED_STEP, '"network", iteration) + own)', '"network", iteration))'),
+    Mutant("classes are not balanced", STUDENT_DRAWS, 'recipe.data.balance == "classes"', "False"),
+    Mutant("drop path is not noticed", STUDENT_DRAWS, 'getattr(module, "drop_prob", 0)', "0"),
+    Mutant("the second head learns nothing", STUDENT, "learnt = learnt.of_both_heads()", "pass"),
+    Mutant("another teacher goes on", STUDENT, "torch.equal(digest, self.teacher_digest)", "True"),
+    Mutant("stages are compared with one map", METHOD, "for side in (\"student\", \"teacher\") if self.by_stages else ():", "for side in ():"),
+    Mutant("the last epoch is not measured", TRAINED, "eval_last=True", "eval_last=False"),
+    Mutant("the best epoch has no finite figures", FIGURES, "self.health.check_finite(iteration, point.figures)", "pass"),
+    Mutant("a teacher of no numbers", READ, "tensor.isfinite().all()", "True"),
+    Mutant("the first stage is taken for the stem", TIMM, 'info[0]["reduction"] > 2', "False"),
+    Mutant("terms are added at --resume", OVERLAYS, "both = {**fields, **new[group]}", "both = fields"),
+    Mutant("ada without its term", RECIPE, 'terms.get("adaptive") is False', "False"),
+    Mutant("lists of --with are cut", OVERLAYS, ",(?![^,]*=)|", ""),
     Mutant("momentum .5", RATES, "MOMENTUM = 0.9", "MOMENTUM = 0.5"),
     Mutant("the rate stays", RATES, 'group["lr"].copy_(rate)', "pass"),
     Mutant("the rate falls an epoch late", RATES, "epoch >= milestone", "epoch > milestone"),

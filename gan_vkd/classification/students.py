@@ -18,7 +18,7 @@ from gan_vkd.distill.classifiers import (
 )
 from gan_vkd.distill.outputs import Outputs
 from gan_vkd.distill.teachers import Teacher, load_teacher
-from gan_vkd.distill.weights import from_huggingface, read_weights
+from gan_vkd.distill.weights import Role, from_huggingface, read_weights
 from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import expanded
 
@@ -52,9 +52,11 @@ def make_student(
         student = build_classifier(shape)
     except GanVkdError as error:
         raise GanVkdError(f"--student {settings.name}: {error}") from None
+    if settings.name.startswith("timm:"):
+        _require_logits(student)
     if settings.pretrained:
         weights = None if settings.weights is None else Path(settings.weights)
-        _take(student, _published(f"--student {settings.name}", settings.name, weights), head=False)
+        _take(student, _published("student", settings.name, weights), head=False)
     elif settings.weights is not None:
         raise GanVkdError("student.weights goes with student.pretrained=true")
     return student
@@ -81,14 +83,31 @@ def _timm_settings(name: str) -> Any:
     return timm.get_pretrained_cfg(name[5:]) if known else None
 
 
-def _published(flag: str, name: str, weights: Path | None) -> dict[str, torch.Tensor]:
+@torch.no_grad()
+def _require_logits(student: Classifier) -> None:
+    """Some of timm's models can be built, but not fed, or have heads of their own kind."""
+    size = student.shape.image_size
+    try:
+        student.eval()(torch.zeros(1, 3, size, size))
+    except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as e:
+        reason = " ".join(str(e).split())[:150]
+        raise GanVkdError(
+            f"--student {student.shape.name}: can't be fed {size} pixels, or has more than one "
+            f"head ({reason}): set student.image_size, or choose another model"
+        ) from None
+    finally:
+        student.train()
+
+
+def _published(role: Role, name: str, weights: Path | None) -> dict[str, torch.Tensor]:
     """The tensors of a network's published weights, or of a file of them.
 
     Raises:
-        GanVkdError: there are none, or they are out of reach; `flag` names the network.
+        GanVkdError: there are none, or they are out of reach.
     """
+    flag = f"--{role} {name}"
     if weights is not None:
-        return read_weights(weights)
+        return read_weights(weights, role)
     if name == LITE0:
         path = lite0_file()
         if path is None:
@@ -103,7 +122,7 @@ def _published(flag: str, name: str, weights: Path | None) -> dict[str, torch.Te
             "a file of them"
         )
     file = settings.hf_hub_filename or "model.safetensors"
-    return read_weights(from_huggingface(name, settings.hf_hub_id, file))
+    return read_weights(from_huggingface(name, settings.hf_hub_id, file, role), role)
 
 
 def _take(classifier: Classifier, state: dict[str, torch.Tensor], head: bool) -> None:
@@ -182,7 +201,7 @@ def make_teacher(settings: TeacherSettings, class_names: tuple[str, ...]) -> nn.
         own = _timm_settings(spec)
         shape = _shape(spec, class_names, size or (224 if own is None else own.input_size[1]))
         classifier = build_classifier(shape)
-        _take(classifier, _published(f"--teacher {spec}", spec, weights), head=True)
+        _take(classifier, _published("teacher", spec, weights), head=True)
         return FrozenClassifier(classifier, class_names)
     if not spec.startswith("file:"):
         teacher = load_teacher(spec, size, weights)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,11 +13,11 @@ from torch import nn
 from gan_vkd import processes
 from gan_vkd.classification.accuracy import accuracy
 from gan_vkd.classification.augment import Augmentation
-from gan_vkd.classification.optimiser import StudentPlayer, rate_at
+from gan_vkd.classification.draws import Draws, draws_itself
+from gan_vkd.classification.optimiser import StudentPlayer
 from gan_vkd.classification.share import ClassifierShare
 from gan_vkd.config.classification import ClassificationRecipe
 from gan_vkd.config.registry import METHODS
-from gan_vkd.data.batches import batch_indices
 from gan_vkd.data.images import ImageSet, to_float
 from gan_vkd.data.subsets import TrainingData
 from gan_vkd.device import autocast
@@ -24,16 +25,18 @@ from gan_vkd.distill.classifiers import Classifier, write_classifier
 from gan_vkd.distill.methods.kd import divergence
 from gan_vkd.distill.methods.method import Method, Seen, Setting
 from gan_vkd.distill.outputs import Outputs, changed
+from gan_vkd.distill.pyramid import sha256_of
 from gan_vkd.engine.draws import to_device
 from gan_vkd.engine.health import Limit
 from gan_vkd.engine.replay import Replay
 from gan_vkd.engine.task import Point, Schedule
 from gan_vkd.errors import GanVkdError
 from gan_vkd.progress import Reporter
-from gan_vkd.randomness import generator, seed_for
+from gan_vkd.randomness import seed_for
 
 FILE_NAME = "network.safetensors"
 RESULT_NAME = "result.json"  # accuracy of the last and of the best epoch
+TEACHER = "teacher.sha256"  # in a checkpoint
 UNTAUGHT = Outputs(None, torch.zeros(2, 1))
 
 
@@ -77,6 +80,7 @@ class ClassificationTask:
             sample_every=0,
             checkpoint_every=training.checkpoint_every,
             eval_every=evaluated if data.held_out is not None or data.validation else 0,
+            eval_last=True,
         )
         self.images_per_iteration = training.batch_size
 
@@ -87,17 +91,18 @@ class ClassificationTask:
         self.student = student.to(device, memory_format=torch.channels_last).train()
         self.method.to(device).train()
         self.player = StudentPlayer({"student": student, "method": self.method}, training)
-        self.stochastic = recipe.student.drop_path > 0
+        self.stochastic = draws_itself(student)
 
         # 2. In several processes each network sees a share, and answers for the whole batch.
         self.share = ClassifierShare(training.batch_size)
         self.learn = self.share.student(self.student)
         self.teach = self.share.teacher(self._taught)
 
-        # 3. How images are changed, and an iteration that can be replayed.
+        # 3. How images are changed, what an iteration draws, and an iteration that can be replayed.
         self.augmentation = Augmentation(
             recipe.data.augment, recipe.data.flip, training.mixup, training.cutmix
         )
+        self.draws = Draws(recipe, data.train, self.augmentation, self.per_epoch)
         replays = device.type == "cuda" and processes.size() == 1
         replays = replays and self.method.static and not self.stochastic
         self.replay = Replay(self._compute, device, enabled=replays)
@@ -140,7 +145,7 @@ class ClassificationTask:
             iteration: its number, from 0.
             measure: return the loss, its parts, the batch's top-1, the rate and gradient's norm.
         """
-        drawn = self._drawn(iteration)
+        drawn = self.draws(iteration)
         rows = drawn["rows"].to(self.data.train.images.device)
         inputs = to_device(drawn, self.device) | {
             "images": self.data.train.images[rows].to(self.device),
@@ -155,22 +160,6 @@ class ClassificationTask:
         read = torch.stack(list(scalars.values())).tolist()
         return dict(zip(scalars, read, strict=True))
 
-    def _drawn(self, iteration: int) -> dict[str, torch.Tensor]:
-        """All numbers of an iteration, on the CPU: a function of the seed and its number."""
-        training, train = self.recipe.training, self.data.train
-        seed, count = training.seed, training.batch_size
-        epoch = iteration // self.per_epoch + 1
-        warmup = self.recipe.distill.warmup
-        return {
-            "rows": batch_indices(len(train), count, iteration, seed),
-            "key": torch.tensor([seed_for(seed, "negatives", iteration)]),
-            "rate": torch.tensor(rate_at(iteration, self.per_epoch, training)),
-            "ramp": torch.tensor(min(1.0, epoch / warmup) if warmup else 1.0),
-            **self.augmentation.draw(
-                count, train.images.shape[-1], generator(seed, "augment", iteration)
-            ),
-        }
-
     def _compute(
         self, inputs: Mapping[str, torch.Tensor], measure: bool
     ) -> dict[str, torch.Tensor]:
@@ -182,6 +171,8 @@ class ClassificationTask:
         taught = UNTAUGHT if self.teacher is None else self.teach(images)
         with autocast(self.device, self.recipe.training.precision):
             learnt = self.learn(images)
+        if not self.recipe.distill.kd_weight:
+            learnt = learnt.of_both_heads()  # the second one learns nothing else
         with torch.autocast(self.device.type, enabled=False):
             loss, scalars = self._loss(learnt, taught, inputs)
         self.player.descend(loss)
@@ -253,6 +244,8 @@ class ClassificationTask:
         """By which images the best epoch is chosen, in words."""
         if self.data.validation is not None:
             return "validation images"
+        if self.data.held_out is None:
+            return "nothing: no held-out images"
         return f"{self.data.held_out_origin} (a selection on the evaluated images)"
 
     def _accuracy(self, images: ImageSet) -> dict[str, float]:
@@ -272,12 +265,29 @@ class ClassificationTask:
         write_classifier(self.student, path, card)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """All that changes in training, as flat named tensors on the CPU."""
-        return {name: tensor.detach().cpu() for name, tensor in self.player.state_dict().items()}
+        """All that changes in training, as flat named tensors on the CPU; the teacher's SHA-256."""
+        state = {name: tensor.detach().cpu() for name, tensor in self.player.state_dict().items()}
+        return state if self.teacher is None else state | {TEACHER: self.teacher_digest}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore what `state_dict` gave; training goes on with the same bits."""
+        """Restore what `state_dict` gave; training goes on with the same bits.
+
+        Raises:
+            GanVkdError: the teacher was another network.
+        """
+        state = dict(state)
+        digest = state.pop(TEACHER, None)  # earlier versions did not note it
+        if digest is not None and not torch.equal(digest, self.teacher_digest):
+            raise GanVkdError(
+                f"--teacher {self.recipe.teacher.spec}: other weights than the run began with "
+                "(SHA-256 differs): put them back, or start a new run"
+            )
         self.player.load_state_dict(state)
+
+    @cached_property
+    def teacher_digest(self) -> torch.Tensor:
+        """SHA-256 of its weights, uint8 [32]."""
+        return sha256_of([self.teacher])
 
 
 def _on_cpu(outputs: Outputs) -> Outputs:

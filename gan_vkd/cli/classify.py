@@ -98,7 +98,7 @@ def classify(
     with joined() as settling_together:
         with settling_together:
             if pair is not None:
-                _take_pair(pair, flags)
+                _take_pair(pair, flags, resume)
             layers = [(f"--config {config}", file_layer(config)) for config in configs]
             layers += [("--set", set_layer(assignments)), ("the flags", flag_layer(flags, FIELDS))]
             layers = _of_one_method([(where, absolute_paths(layer)) for where, layer in layers])
@@ -151,8 +151,8 @@ def _summary(result: dict | None, run: Path) -> list[str]:
     ]
 
 
-def _take_pair(pair: str, flags: dict[str, Any]) -> None:
-    """The student of a pair, and a check that the teacher is the pair's."""
+def _take_pair(pair: str, flags: dict[str, Any], resume: bool) -> None:
+    """The student of a pair, and a check that the teacher is the pair's; a resumed run has one."""
     from gan_vkd.distill.classifiers import NETWORKS, read_classifier
 
     teacher, colon, student = pair.partition(":")
@@ -162,6 +162,8 @@ def _take_pair(pair: str, flags: dict[str, Any]) -> None:
     if flags["student"] not in (None, student):
         raise click.UsageError(f"--pair {pair}: its student is {student}, not {flags['student']}")
     flags["student"], spec = student, flags["teacher"]
+    if resume and spec is None:
+        return
     if spec is None or not spec.startswith("file:"):
         raise click.UsageError(
             f"--pair {pair}: pass --teacher file:PATH of a trained {teacher} "

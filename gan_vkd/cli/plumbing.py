@@ -96,7 +96,8 @@ config_option = click.option(
     "configs",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="YAML recipe that overrides the preset; of several the later override the earlier.",
+    help="YAML recipe that overrides preset or defaults; of several the later override the "
+    "earlier.",
 )
 set_option = click.option(
     "--set", "assignments", multiple=True, metavar="GROUP.FIELD=VALUE", help="Set any field."

@@ -64,7 +64,7 @@ def split_training(
         rows, origin = _without_a_tenth(source, seed)
         held_out = source.select(_others(len(source), rows))
     if len(held_out) < FEWEST_HELD_OUT:
-        held_out, origin = None, "none: too few images"
+        held_out, origin = None, f"none: fewer than {FEWEST_HELD_OUT} images"
     if validation == 0:
         return TrainingData(source.select(rows), held_out, origin)
 

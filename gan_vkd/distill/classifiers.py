@@ -152,9 +152,15 @@ def read_classifier(path: Path) -> Classifier:
         GanVkdError: no such file, or not a whole file of either kind.
     """
     if not path.is_file():
-        raise GanVkdError(f"{path}: no such file (gan-vkd classify and teacher fit write one)")
+        wrong = "a folder, not a file" if path.is_dir() else "no such file"
+        raise GanVkdError(
+            f"--teacher file:{path}: {wrong} (gan-vkd classify writes RUN/network.safetensors, "
+            "and gan-vkd teacher fit a file)"
+        )
     try:
         state, header = read_tensors(path)
+        if not all(tensor.isfinite().all() for tensor in state.values()):
+            raise ValueError("weights that are not finite")
         if header.get("format") == FITTED:
             return _fitted(path)
         if header.get("format") != FORMAT:

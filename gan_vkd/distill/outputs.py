@@ -1,7 +1,7 @@
 """What a classifier makes of images: logits, and the features on the way to them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -27,6 +27,12 @@ class Outputs:
     preactivations: tuple[torch.Tensor, ...] = ()
     tokens: torch.Tensor | None = None
     token_logits: torch.Tensor | None = None
+
+    def of_both_heads(self) -> "Outputs":
+        """With the mean of both heads' logits, where there are two."""
+        if self.token_logits is None:
+            return self
+        return replace(self, logits=(self.logits + self.token_logits) / 2)
 
 
 def changed(field: object, change: Change) -> object:

@@ -144,7 +144,7 @@ class Frozen(nn.Module):
         super().__init__()
         self.what = what
         self.modules_held = [m.eval().requires_grad_(False) for m in modules]  # not registered
-        self.digest = _sha256(self.modules_held)
+        self.digest = sha256_of(self.modules_held)
 
     def forward(self, x: torch.Tensor) -> object:
         """The modules one after another."""
@@ -176,7 +176,8 @@ class Frozen(nn.Module):
             )
 
 
-def _sha256(modules: list[nn.Module]) -> torch.Tensor:
+def sha256_of(modules: list[nn.Module]) -> torch.Tensor:
+    """Of the modules' names and tensors, uint8 [32]."""
     digest = hashlib.sha256()
     for module in modules:
         for name, tensor in sorted(module.state_dict().items()):

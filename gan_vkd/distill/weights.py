@@ -5,6 +5,7 @@ import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import torch
@@ -14,9 +15,11 @@ from gan_vkd.paths import expanded
 from gan_vkd.tensors import read_tensors
 
 PATIENCE = 8  # seconds for a hub's first answer
+Role = Literal["teacher", "student"]  # whose weights they are
+FLAGS = {"teacher": "--teacher-weights ", "student": "--set student.weights="}  # before FILE
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
+def read_weights(path: Path, role: Role = "teacher") -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file or of a PyTorch checkpoint, on the CPU.
 
     What the file is, its content tells, not its name. A checkpoint may wrap the weights as
@@ -29,6 +32,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     from timm.models import clean_state_dict
 
     path = expanded(path)
+    flag = f"{FLAGS[role]}{path}"
     try:
         with path.open("rb") as file:
             if file.read(9)[8:] == b"{":  # a length, then JSON: safetensors
@@ -36,27 +40,26 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             file.seek(0)
             state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise GanVkdError(f"--teacher-weights {path}: no such file") from None
+        raise GanVkdError(f"{flag}: no such file") from None
     except pickle.UnpicklingError:  # torch's message is about how to run the code after all
         raise GanVkdError(
-            f"--teacher-weights {path}: damaged, or holds more than plain tensors; code in a file "
+            f"{flag}: damaged, or holds more than plain tensors; code in a file "
             "is never run: save the state dict alone, best as safetensors"
         ) from None
     except Exception as error:  # torch.load has no common class for broken files
         reason = str(error).split("\n")[0]
         raise GanVkdError(
-            f"--teacher-weights {path}: not a whole safetensors file or PyTorch state dict "
-            f"({reason[:120]})"
+            f"{flag}: not a whole safetensors file or PyTorch state dict ({reason[:120]})"
         ) from None
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     if not isinstance(state, dict) or not all(torch.is_tensor(t) for t in state.values()):
-        raise GanVkdError(f"--teacher-weights {path}: holds no state dict of tensors")
+        raise GanVkdError(f"{flag}: holds no state dict of tensors")
     return clean_state_dict(state)
 
 
-def from_huggingface(spec: str, repository: str, filename: str) -> Path:
+def from_huggingface(spec: str, repository: str, filename: str, role: Role = "teacher") -> Path:
     """A file of the Hugging Face hub: from its cache, else downloaded into it.
 
     Raises:
@@ -75,7 +78,7 @@ def from_huggingface(spec: str, repository: str, filename: str) -> Path:
             return Path(hf_hub_download(**place))
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:120]
-    raise _out_of_reach(spec, f"{filename} of {name}", constants.ENDPOINT, reason)
+    raise _out_of_reach(role, spec, f"{filename} of {name}", constants.ENDPOINT, reason)
 
 
 def from_url(spec: str, url: str) -> Path:
@@ -97,14 +100,14 @@ def from_url(spec: str, url: str) -> Path:
             return path
         except (OSError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:120]
-    raise _out_of_reach(spec, f"{url} (kept in {folder})", urlsplit(url).netloc, reason)
+    raise _out_of_reach("teacher", spec, f"{url} (kept in {folder})", urlsplit(url).netloc, reason)
 
 
-def _out_of_reach(spec: str, file: str, host: str, reason: str) -> GanVkdError:
+def _out_of_reach(role: Role, spec: str, file: str, host: str, reason: str) -> GanVkdError:
     return GanVkdError(
-        f"--teacher {spec}: needs {file}, which is not on this machine, and {host} can't be "
-        f"reached ({reason}): fetch it elsewhere and pass --teacher-weights FILE, or use "
-        "--teacher efficientnet-lite0, which needs no download"
+        f"--{role} {spec}: needs {file}, which is not on this machine, and {host} can't be "
+        f"reached ({reason}): fetch it elsewhere and pass {FLAGS[role]}FILE, or use "
+        f"--{role} efficientnet-lite0, which needs no download"
     )
 
 

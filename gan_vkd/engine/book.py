@@ -44,7 +44,7 @@ class Book:
             total = task.schedule.iterations
             self._bar = opened.enter_context(self.reporter.bar("Training", total, done=start))
             self._opened = opened.pop_all()
-        self._curve = _Curve(task, run, self._points, self._board, curve_lines)
+        self._curve = _Curve(task, run, self.health, self._points, self._board, curve_lines)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -105,24 +105,35 @@ class _Curve:
 
     Args:
         task, run: as `train` has them.
+        health: refuses figures that are not finite.
         points: the curve's file.
         board: TensorBoard's.
         lines: of the file, up to now.
     """
 
     def __init__(
-        self, task: Task, run: RunDir, points: TextIO, board: EventFile, lines: list[dict]
+        self,
+        task: Task,
+        run: RunDir,
+        health: Health,
+        points: TextIO,
+        board: EventFile,
+        lines: list[dict],
     ):
-        self.task, self.run, self.points, self.board = task, run, points, board
+        self.task, self.run, self.health, self.points, self.board = task, run, health, points, board
         self._lines = lines
 
     def measure(self, iteration: int) -> None:
-        """Measure, where it is time and was not done yet; keep the state if it is the best."""
-        every = self.task.schedule.eval_every
+        """Measure, where it is time and was not done yet; keep the state if it is the best.
+
+        Raises:
+            GanVkdError: a figure is not finite.
+        """
         measured = max((line["iteration"] for line in self._lines), default=0)
-        if not every or iteration % every or iteration <= measured:
+        if not self.task.schedule.evaluates(iteration) or iteration <= measured:
             return
         point = self.task.point(iteration)
+        self.health.check_finite(iteration, point.figures)
         line = {"iteration": iteration, **point.protocol, **point.figures}
         self.points.write(json.dumps(line) + "\n")
         self.points.flush()

@@ -100,8 +100,12 @@ def last_good(run: RunDir) -> str:
 
 
 @contextmanager
-def device_explained(batch_size: int) -> Iterator[None]:
+def device_explained(batch_size: int, smaller: str) -> Iterator[None]:
     """Turns errors of a device into one line with the setting to change.
+
+    Args:
+        batch_size: of the run.
+        smaller: settings that take less memory too, in words that follow "a smaller".
 
     Raises:
         GanVkdError: its memory is too small for the batch, or it has no deterministic kernel.
@@ -119,20 +123,23 @@ def device_explained(batch_size: int) -> Iterator[None]:
             raise
         raise GanVkdError(
             f"out of memory on the {where} with training.batch_size {batch_size}: start a run with "
-            f"--set training.batch_size={max(2, batch_size // 2)}, or with a smaller gan.channels "
-            "or --teacher-size"
+            f"--set training.batch_size={max(2, batch_size // 2)}, or with a smaller {smaller}"
         ) from None
 
 
 @contextmanager
-def writing_explained(run: RunDir) -> Iterator[None]:
+def writing_explained(run: RunDir, command: str) -> Iterator[None]:
     """Turns a write that fails, or another process that does, into a line that says how to go on.
+
+    Args:
+        run: that is written.
+        command: of gan-vkd, that trains it.
 
     Raises:
         GanVkdError: the disk is full, a quota is used up, or the folder can't be written.
         LostProcess: as `processes` says, with the run.
     """
-    on = f"gan-vkd train --resume --run-dir {shlex.quote(str(run.path))}"
+    on = f"gan-vkd {command} --resume --run-dir {shlex.quote(str(run.path))}"
     try:
         yield
     except LostProcess as error:

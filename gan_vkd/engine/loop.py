@@ -104,7 +104,7 @@ def train(task: Task, run: RunDir, *, start: int, deadline: float, reporter: Rep
             # 3. Pictures, figures and checkpoints.
             if schedule.sample_every and done % schedule.sample_every == 0:
                 processes.on_first(book.draw, done)
-            if schedule.eval_every and done % schedule.eval_every == 0:
+            if schedule.evaluates(done):
                 processes.on_first(book.measure, done, interruption.signal)
             if checkpointing and done < schedule.iterations:
                 _save(task, book, done)

@@ -18,6 +18,7 @@ class Schedule:
     Attributes:
         iterations: in all.
         log_every, sample_every, checkpoint_every, eval_every: between two of each.
+        eval_last: whether the figures of the last iteration are taken whatever `eval_every`.
     """
 
     iterations: int
@@ -25,6 +26,13 @@ class Schedule:
     sample_every: int
     checkpoint_every: int
     eval_every: int
+    eval_last: bool = False
+
+    def evaluates(self, iteration: int) -> bool:
+        """Whether figures are taken after so many iterations."""
+        if not self.eval_every:
+            return False
+        return iteration % self.eval_every == 0 or (self.eval_last and iteration == self.iterations)
 
 
 @dataclass(frozen=True)

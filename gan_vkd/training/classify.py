@@ -22,6 +22,7 @@ from gan_vkd.engine.health import device_explained, writing_explained
 from gan_vkd.engine.loop import Outcome, train
 from gan_vkd.engine.resume import newest_checkpoint, restore
 from gan_vkd.engine.run_dir import RUNS, RunDir, create_run_dir, read_lines
+from gan_vkd.errors import GanVkdError
 from gan_vkd.paths import replacing
 from gan_vkd.progress import Reporter
 from gan_vkd.randomness import seed_for
@@ -69,7 +70,9 @@ def run_classification(
         GanVkdError: data, student, teacher or directory are not as they should be.
     """
     with contextlib.ExitStack() as held:
-        held.enter_context(device_explained(recipe.training.batch_size))
+        held.enter_context(
+            device_explained(recipe.training.batch_size, "--student or --teacher-size")
+        )
         if resume and not dry_run:
             processes.on_first(held.enter_context, RunDir(wanted).lock())
         # 1. Everything that can fail, before anything is written.
@@ -90,6 +93,11 @@ def run_classification(
                 require_same(f"--resume: {settings.dataset}", began, data.train)
             record = record_of(data.train)
             names = data.train.class_names
+            if len(names) < 2:
+                raise GanVkdError(
+                    f"--dataset {settings.dataset}: one class, of which there is nothing to learn: "
+                    "put each class's images into a folder of its own"
+                )
             teacher = processes.in_turns(make_teacher, recipe.teacher, names)
             if teacher is not None:
                 teacher.to(device, memory_format=torch.channels_last)
@@ -139,7 +147,7 @@ def run_classification(
         if not resume:
             processes.on_first(held.enter_context, run.lock())
         reporter.say(f"Results go to {run.path}")
-        with writing_explained(run):
+        with writing_explained(run, "classify"):
             processes.on_first(write_down, run.path, record, skipped, reporter)
             outcome = train(task, run, start=start, deadline=deadline, reporter=reporter)
             done = outcome.reason == "done"
@@ -222,9 +230,6 @@ def _sum_up(task: ClassificationTask, run: RunDir) -> dict | None:
     points = read_lines(run.curve_path)
     if not points:
         return None
-    if points[-1]["iteration"] < task.schedule.iterations:
-        last = task.point(task.schedule.iterations)
-        points.append({"iteration": task.schedule.iterations, **last.protocol, **last.figures})
     best = min(points, key=lambda point: point.get("selection_error", math.inf))
     result = {
         "last": _figures(points[-1], task.per_epoch),

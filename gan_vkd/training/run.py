@@ -66,7 +66,9 @@ def run_training(
         GanVkdError: data, teacher or directory are not as they should be.
     """
     with contextlib.ExitStack() as held:
-        held.enter_context(device_explained(recipe.training.batch_size))
+        held.enter_context(
+            device_explained(recipe.training.batch_size, "gan.channels or --teacher-size")
+        )
         if resume and not dry_run:
             processes.on_first(held.enter_context, RunDir(wanted).lock())
         # 1. Everything that can fail, before anything is written.
@@ -140,7 +142,7 @@ def run_training(
         if not resume:
             processes.on_first(held.enter_context, run.lock())
         reporter.say(f"Results go to {run.path}")
-        with writing_explained(run):  # all that is read was read before
+        with writing_explained(run, "train"):  # all that is read was read before
             processes.on_first(_write_down, run.path, recipe, record, skipped, resume, reporter)
             outcome = train(task, run, start=start, deadline=deadline, reporter=reporter)
         return Result(run.path, outcome)

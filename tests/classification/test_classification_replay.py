@@ -47,7 +47,7 @@ def test_an_iteration_asks_the_device_nothing(method, make, monkeypatch):
     for module in (normalise, projections):  # the paths that a GPU takes
         monkeypatch.setattr(module, "asking_waits", lambda device: True)
     task = make(method)
-    drawn = task._drawn(0)
+    drawn = task.draws(0)
     inputs = to_device(drawn, CPU) | {
         "images": task.data.train.images[drawn["rows"]],
         "labels": task.data.train.labels[drawn["rows"]],

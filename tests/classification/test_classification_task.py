@@ -8,13 +8,15 @@ import torch
 import torch.nn.functional as F
 
 from gan_vkd.classification.accuracy import accuracy
+from gan_vkd.classification.draws import draws_itself
 from gan_vkd.classification.optimiser import StudentPlayer, rate_at
 from gan_vkd.classification.students import make_student, make_teacher
 from gan_vkd.classification.task import ClassificationTask
 from gan_vkd.config.registry import METHODS
-from gan_vkd.data.images import to_float
+from gan_vkd.data.images import ImageSet, to_float
 from gan_vkd.data.subsets import TrainingData
 from gan_vkd.distill.classifiers import Shape, build_classifier, write_classifier
+from gan_vkd.distill.outputs import Outputs
 from gan_vkd.errors import GanVkdError
 
 CPU = torch.device("cpu")
@@ -37,7 +39,7 @@ def teacher(noise, tmp_path, recipe):
 
 
 def shown(task, iteration, noise):
-    rows = task._drawn(iteration)["rows"]
+    rows = task.draws(iteration)["rows"]
     return to_float(noise.images[rows]), noise.labels[rows]
 
 
@@ -88,7 +90,7 @@ def test_every_method_trains_what_it_brings(method, recipe, noise, teacher):
     assert not still
     assert ("kl_divergence" in line) == method.endswith("+kd")
     settings = task.recipe.distill
-    ramp = task._drawn(0)["ramp"].item()
+    ramp = task.draws(0)["ramp"].item()
     expected = settings.ce_weight * line["cross_entropy"] + settings.weight * ramp * line["method"]
     expected += settings.kd_weight * line.get("kl_divergence", 0)
     assert line["loss"] == pytest.approx(expected, rel=1e-5)
@@ -96,7 +98,7 @@ def test_every_method_trains_what_it_brings(method, recipe, noise, teacher):
 
 def test_ramp_reaches_the_weight_after_the_warm_up(recipe, noise, teacher):
     task = make_task(recipe(distill={"method": "dkd", "warmup": 4.0}), noise, teacher)
-    assert [task._drawn(i)["ramp"].item() for i in (0, 4, 5, 15, 400)] == [0.25, 0.25, 0.5, 1, 1]
+    assert [task.draws(i)["ramp"].item() for i in (0, 4, 5, 15, 400)] == [0.25, 0.25, 0.5, 1, 1]
 
 
 def test_restored_state_goes_on_with_the_same_bits(recipe, noise, teacher):
@@ -202,3 +204,62 @@ def test_a_teacher_of_other_classes_gives_features_alone(recipe, noise, teacher)
     with pytest.raises(GanVkdError, match=r"distill\.kd_weight: the teacher has no logits"):
         make_task(recipe(distill={"method": "vkd", "kd_weight": 1.0}), noise, teacher)
     assert make_task(recipe(distill={"method": "vkd"}), noise, teacher).iterate(0) == {}
+
+
+class OneMap(torch.nn.Module):
+    """Gives its last map alone, as a teacher of features does."""
+
+    def forward(self, images):
+        maps = (torch.ones(len(images), 3, 2, 2),)
+        return Outputs(None, torch.ones(len(images), 3), maps, maps)
+
+
+@pytest.mark.parametrize("method", ["at", "nst", "vid", "reviewkd"])
+def test_stages_are_not_compared_with_a_single_map(method, recipe, noise):
+    with pytest.raises(GanVkdError, match=rf"^--method {method}: .* teacher gives its last map"):
+        make_task(recipe(distill={"method": method}), noise, OneMap())
+    assert make_task(recipe(distill={"method": "sp"}), noise, OneMap()).iterate(0) == {}
+
+
+def test_classes_are_balanced_where_asked(recipe, noise):
+    rare = torch.tensor([0] * 36 + [1] * 4)
+    images = ImageSet(noise.images, rare, ("a", "b"))
+    for balance, expected in (("classes", 16), ("none", 4)):
+        task = make_task(recipe(data={"balance": balance}), images)
+        rows = torch.cat([task.draws(i)["rows"] for i in range(5 if balance == "none" else 4)])
+        assert rare[rows].sum() == expected
+
+
+def test_the_second_head_learns_from_labels_where_nothing_else_teaches_it(recipe, noise):
+    student = {"name": "timm:deit_tiny_distilled_patch16_224", "patch_size": 8}
+    task = make_task(recipe(student=student, training={"optimiser": "adamw", "lr": 1e-3}), noise)
+    head = task.student.network.model.head_dist.weight
+    before = head.detach().clone()
+    task.iterate(0)
+    moved = (head - before).abs()  # by Adam's first step, not by the decay alone
+    assert moved.median() > 5e-4
+
+
+def test_networks_that_draw_are_known():
+    from timm.layers import DropPath
+
+    for module, expected in (
+        (torch.nn.Dropout(0.1), True),
+        (torch.nn.Dropout(0.0), False),
+        (DropPath(0.1), True),
+        (DropPath(0.0), False),
+        (torch.nn.BatchNorm2d(3), False),
+    ):
+        assert draws_itself(torch.nn.Sequential(module)) is expected
+
+
+def test_a_run_goes_on_with_its_own_teacher_alone(recipe, noise, teacher):
+    task = make_task(recipe(distill={"method": "kd"}), noise, teacher)
+    state = task.state_dict()
+    task.load_state_dict(state)
+    task.load_state_dict({n: t for n, t in state.items() if not n.startswith("teacher")})
+    with torch.no_grad():
+        next(teacher.parameters()).add_(1)
+    other = make_task(recipe(distill={"method": "kd"}), noise, teacher)
+    with pytest.raises(GanVkdError, match=r"^--teacher .*other weights than the run began with"):
+        other.load_state_dict(state)

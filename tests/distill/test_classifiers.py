@@ -1,6 +1,7 @@
 """Classifiers by name, and the files that they are kept in."""
 
 import json
+from itertools import pairwise
 
 import pytest
 import timm
@@ -74,6 +75,14 @@ def test_the_distilled_transformers_heads(images):
         model.set_distilled_training()
         for ours, theirs in zip((apart.logits, apart.token_logits), model(normalised), strict=True):
             assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "stemless"), [("test_convnext", True), ("test_resnet", False)])
+def test_the_first_map_is_the_stems_or_stands_in_for_it(name, stemless):
+    maps = build_classifier(Shape(f"timm:{name}", NAMES, 32)).eval()(torch.rand(1, 3, 32, 32)).maps
+    assert len(maps) == 5
+    assert torch.equal(maps[0], maps[1]) == stemless
+    assert all(a.shape[-1] > b.shape[-1] for a, b in pairwise(maps[1:]))
 
 
 def test_small_resnets_of_teacher_fit_are_read(images, tmp_path):

@@ -124,7 +124,7 @@ def go_on(trained, folder) -> RunDir:
     again, base, _ = trained
     again.load_state_dict(base.checkpoints.load_newest()[1])
     run = RunDir(folder)
-    with writing_explained(run):
+    with writing_explained(run, "train"):
         train(again, run, start=1, deadline=math.inf, reporter=QUIET)
     return run
 

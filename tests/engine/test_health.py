@@ -114,13 +114,19 @@ def test_out_of_memory_names_the_batch_and_what_to_set(refused, tmp_path, monkey
 
 
 def test_the_processors_memory_too_and_no_other_error():
-    with pytest.raises(GanVkdError, match="on the CPU"), device_explained(8):
+    with (
+        pytest.raises(GanVkdError, match=r"on the CPU .*a smaller network"),
+        device_explained(8, "network"),
+    ):
         torch.empty(2**60)
-    with pytest.raises(RuntimeError, match="shapes"), device_explained(8):
+    with pytest.raises(RuntimeError, match="shapes"), device_explained(8, "network"):
         torch.ones(2, 3) @ torch.ones(2, 3)
 
 
 def test_a_kernel_that_is_not_deterministic_is_named():
     message = "grid_backward does not have a deterministic implementation, but you set ..."
-    with pytest.raises(GanVkdError, match="--deterministic: grid_backward"), device_explained(8):
+    with (
+        pytest.raises(GanVkdError, match="--deterministic: grid_backward"),
+        device_explained(8, "network"),
+    ):
         raise RuntimeError(message)

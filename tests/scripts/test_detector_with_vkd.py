@@ -1,5 +1,8 @@
 import importlib.util
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +61,34 @@ def test_boxes_follow_their_images_into_the_square(example, coco):
 
 def test_both_losses_fall(example, coco):
     torch.manual_seed(0)
-    annotations = coco / "instances.json"
-    epochs = list(example.train(coco, annotations, epochs=4, size=64, batch=4))
+    data = example.CocoFolder(coco, coco / "instances.json", 64)
+    epochs = list(example.train(data, epochs=4, batch=4, out=coco / "detector.pt"))
     assert [epoch for epoch, *_ in epochs] == [0, 1, 2, 3]
     first, last = epochs[0], epochs[-1]
     assert last[1] < 0.9 * first[1]
     assert last[2] < first[2]
+    assert "head.classification_head.cls_logits.weight" in torch.load(coco / "detector.pt")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "No such file"),
+        ("{", "no annotations in COCO's format"),
+        ('{"images": []}', "'categories'"),
+        ('{"images": [], "annotations": [], "categories": []}', "no image has a box"),
+        (
+            '{"images": [{"id": 1, "file_name": "a.png"}], "categories": [{"id": 1, "name": "a"}],'
+            ' "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 4, 4]}]}',
+            r"a\.png: no such image",
+        ),
+    ],
+)
+def test_bad_annotations_are_one_line(text, words, tmp_path):
+    path = tmp_path / "instances.json"
+    if text is not None:
+        path.write_text(text)
+    command = [sys.executable, SCRIPT, tmp_path, path]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert re.search(words, result.stderr.splitlines()[-1]), result.stderr

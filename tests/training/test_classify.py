@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from gan_vkd.classification import task
+from gan_vkd.distill import weights
 from gan_vkd.distill.classifiers import Shape, build_classifier, read_classifier, write_classifier
 from gan_vkd.distill.teachers import load_teacher
 from gan_vkd.engine.run_dir import read_lines
-from gan_vkd.tensors import read_tensors
+from gan_vkd.tensors import read_tensors, write_tensors
 
 BASE = ("--student", "resnet8x4", "--set", "training.batch_size=8", "--size", 16, "--quiet")
 
@@ -71,6 +73,39 @@ def test_last_and_best_epoch_are_told_apart(gan_vkd, folder, tmp_path):
     assert load_teacher(f"file:{run / 'network.safetensors'}").dim == 256
 
 
+@pytest.mark.parametrize(("every", "measured"), [(2, [6, 9]), (5, [9])])
+def test_the_last_epoch_is_measured_however_seldom_the_others(
+    every, measured, gan_vkd, folder, tmp_path
+):
+    run = tmp_path / "run"
+    flags = ("--dataset", folder, *BASE, "--epochs", 3, "--run-dir", run)
+    result = gan_vkd("classify", *flags, "--set", f"training.eval_epochs={every}")
+    assert result.exit_code == 0, result.output
+    assert [point["iteration"] for point in read_lines(run / "curve.jsonl")] == measured
+    found = json.loads((run / "result.json").read_text())
+    assert found["last"]["epoch"] == 3
+    header = read_tensors(run / "best.safetensors")[1]
+    assert float(header["epoch"]) == found["best"]["epoch"]
+
+
+def test_figures_that_are_not_finite_stop_the_run(refused, folder, tmp_path, monkeypatch):
+    figures = {"top1": 0.5, "cross_entropy": float("nan")}
+    monkeypatch.setattr(task, "accuracy", lambda *_: figures)
+    run = tmp_path / "run"
+    line = refused("classify", "--dataset", folder, *BASE, "--epochs", 1, "--run-dir", run)
+    assert "cross_entropy is nan at iteration 3" in line
+    assert not (run / "best.safetensors").exists()
+    assert read_lines(run / "curve.jsonl") == []
+
+
+def test_a_teacher_of_no_numbers_is_refused(refused, folder, teacher, tmp_path):
+    state, header = read_tensors(teacher)
+    state["head.weight"].fill_(float("nan"))
+    write_tensors(teacher, state, header)
+    flags = ("--dataset", folder, *BASE, "--teacher", f"file:{teacher}", "--method", "kd")
+    assert f"{teacher}: not a whole classifier" in refused("classify", *flags)
+
+
 def test_validation_images_choose_where_there_are_some(gan_vkd, folder, tmp_path):
     run = tmp_path / "run"
     flags = ("--dataset", folder, *BASE, "--epochs", 2, "--run-dir", run)
@@ -106,6 +141,9 @@ def test_a_pair_of_the_benchmark(gan_vkd, refused, folder, teacher, tmp_path):
     assert "write TEACHER:STUDENT" in refused("classify", *flags, "--pair", "vgg13")
     line = refused("classify", "--dataset", folder, "--pair", "vgg13:vgg8")
     assert "gan-vkd classify --student vgg13 --method none" in line
+    pair = ("--pair", "resnet8x4:resnet8x4", "--run-dir", tmp_path / "run", "--time-limit", "0s")
+    assert gan_vkd("classify", *flags, *pair, "--epochs", 1, "--quiet").exit_code == 0
+    assert gan_vkd("classify", "--resume", *pair, "--quiet").exit_code == 0
 
 
 def test_the_methods_fields_go_with_the_flag(gan_vkd, refused, folder, teacher):
@@ -124,6 +162,9 @@ def test_the_methods_fields_go_with_the_flag(gan_vkd, refused, folder, teacher):
         (("--method", "kdd"), "distill: unknown method of distillation between classifiers"),
         (("--method", "kd"), "--method kd: needs a teacher"),
         (("--teacher", "file:nowhere.safetensors", "--method", "kd"), "no such file"),
+        (("--teacher", "file:.", "--method", "kd"), "a folder, not a file"),
+        (("--student", "timm:levit_128s", "--set", "student.image_size=224"), "timm:levit_128s:"),
+        (("--student", "timm:efficientformer_l1"), "set student.image_size"),
         (("--set", "training.milestone=[1]"), "did you mean training.milestones"),
         (("--set", "data.augment=cutout"), "data.augment"),
         (("--set", "student.pretrained=true"), "no weights of it are published here"),
@@ -135,6 +176,27 @@ def test_mistakes_are_one_line_and_leave_nothing(refused, folder, tmp_path, flag
     )
     assert words in line
     assert not (tmp_path / "r").exists()
+
+
+def test_a_students_missing_weights_name_its_own_settings(refused, folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(weights, "_no_answer", lambda _: "offline")
+    flags = ("--dataset", folder, "--student", "timm:test_vit", "--size", 16)
+    flags += ("--set", "student.image_size=160", "--set", "student.pretrained=true")
+    line = refused("classify", *flags)
+    assert line.startswith("Error: --student timm:test_vit: needs ")
+    assert "--set student.weights=FILE" in line
+    assert "--teacher" not in line
+    line = refused("classify", *flags, "--set", f"student.weights={tmp_path / 'none'}")
+    assert line == f"Error: --set student.weights={tmp_path / 'none'}: no such file"
+
+
+def test_one_class_is_refused_and_few_held_out_images_are_said(gan_vkd, refused, make_folder):
+    single = make_folder({"train/a": 12, "test/a": 12}, name="single")
+    assert "one class" in refused("classify", "--dataset", single, *BASE)
+    few = make_folder({"train/a": 12, "train/b": 12, "test/a": 2, "test/b": 2}, name="few")
+    result = gan_vkd("classify", "--dataset", few, *BASE[:-1], "--dry-run")
+    assert "Held out       none: fewer than 10 images" in result.stderr
+    assert "chosen on nothing: no held-out images" in result.stderr
 
 
 def test_a_teacher_without_these_classes_gives_features(gan_vkd, refused, folder, tmp_path):

@@ -21,6 +21,7 @@ class Attention(Method):
 
     paper = "Zagoruyko and Komodakis, ICLR 2017"
     needs = ("maps",)
+    by_stages = True
     Settings = AttentionSettings
 
     def forward(self, seen: Seen) -> torch.Tensor:

@@ -16,7 +16,8 @@ class DkdSettings(MethodSettings):
     method: Literal["dkd"] = Field("dkd", description="of distillation (gan-vkd methods)")
     target_weight: Weight = Field(1.0, description="of TCKD, the target class's part")
     other_weight: Weight = Field(
-        8.0, description="of NCKD, the other classes' part; published: 6 for vgg13, 8 else"
+        8.0,
+        description="of NCKD, the other classes' part; published for Table 1: 6 for vgg13, 8 else",
     )
     warmup: float = Field(20.0, ge=0, le=1e6, description="epochs over which weight grows from 0")
 

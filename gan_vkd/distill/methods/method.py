@@ -76,6 +76,7 @@ class Method(nn.Module, ABC):
 
     paper: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()  # fields of `Outputs`, of student and teacher
+    by_stages: ClassVar[bool] = False  # compares the maps behind the stem's
     Settings: ClassVar[type[Group]] = MethodSettings
     static = True  # whether shapes are fixed and the device is asked nothing
 
@@ -90,6 +91,13 @@ class Method(nn.Module, ABC):
                         f"--method {settings.method}: the {side} has no {field}: "
                         f"{REMEDIES.get(field, 'choose another network')}"
                     )
+        for side in ("student", "teacher") if self.by_stages else ():
+            if not stage_maps(getattr(setting, side)):
+                raise GanVkdError(
+                    f"--method {settings.method}: compares the stages of two networks, and the "
+                    f"{side} gives its last map alone: choose --teacher file:PATH of a "
+                    "convolutional network, or a method of one map (sp, ickd)"
+                )
 
     def prepare(self, teacher_outputs: Callable[[], Iterable[Outputs]]) -> None:
         """Take what it needs to know of the data, once, before the first iteration of a run.

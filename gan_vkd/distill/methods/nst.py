@@ -24,6 +24,7 @@ class Nst(Method):
 
     paper = "Huang and Wang, 2017"
     needs = ("maps",)
+    by_stages = True
     Settings = NstSettings
 
     def forward(self, seen: Seen) -> torch.Tensor:

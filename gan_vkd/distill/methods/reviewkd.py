@@ -40,6 +40,7 @@ class ReviewKd(Method):
 
     paper = "Chen et al., CVPR 2021"
     needs = ("maps", "preactivations")
+    by_stages = True
     Settings = ReviewSettings
 
     def __init__(self, settings: ReviewSettings, setting: Setting):

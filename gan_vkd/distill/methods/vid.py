@@ -37,6 +37,7 @@ class Vid(Method):
 
     paper = "Ahn et al., CVPR 2019"
     needs = ("maps",)
+    by_stages = True
     Settings = VidSettings
 
     def __init__(self, settings: VidSettings, setting: Setting):

@@ -124,6 +124,7 @@ class WideResNet(StagedNetwork):
         tail = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU())
         super().__init__(stem, stages, widths[-1], num_classes, tail, activated=False)
         initialise(self)
+        nn.init.zeros_(self.head.bias)
 
     def preactivations(self, before: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """In eval mode the stages' outputs after the next batch norm, as a teacher's are compared.

@@ -12,10 +12,11 @@ from gan_vkd.errors import GanVkdError
 class TimmClassifier(nn.Module):
     """A timm model that gives `Outputs`.
 
-    Of a convolutional network the maps are those of its stages; of a transformer the tokens are
-    the last block's, without class and distillation tokens. DeiT's distilled form has a head for
-    each of the two; its logits are the mean of both in eval mode and the class token's in training,
-    and `pooled` is the class token.
+    Of a convolutional network the maps are those of the stem and its stages; where a model gives
+    none of its stem (ConvNeXt, Swin), its first stage's stands in for it. Of a transformer the
+    tokens are the last block's, without class and distillation tokens. DeiT's distilled form has a
+    head for each of the two; its logits are the mean of both in eval mode and the class token's in
+    training, and `pooled` is the class token.
 
     Args:
         model: with `forward_features` and `forward_head`.
@@ -26,6 +27,8 @@ class TimmClassifier(nn.Module):
         self.model = model
         self.distilled = hasattr(model, "head_dist")
         self.tokens = hasattr(model, "num_prefix_tokens")
+        info = getattr(model, "feature_info", None)
+        self.stemless = bool(info) and info[0]["reduction"] > 2  # the first map is a stage's
 
     def forward(self, images: torch.Tensor) -> Outputs:
         """Normalised images [B, 3, S, S] → everything."""
@@ -35,9 +38,10 @@ class TimmClassifier(nn.Module):
             features, maps = self.model.forward_intermediates(images)
         else:
             features, maps = self.model.forward_features(images), []
+        maps = (*maps[:1], *maps) if self.stemless else tuple(maps)
         pooled = self.model.forward_head(features, pre_logits=True)
         logits = self.model.get_classifier()(pooled)
-        return Outputs(logits, pooled, tuple(maps), tuple(maps))
+        return Outputs(logits, pooled, maps, maps)
 
     def _of_tokens(self, features: torch.Tensor) -> Outputs:
         tokens = features[:, self.model.num_prefix_tokens :]

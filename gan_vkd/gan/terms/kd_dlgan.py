@@ -60,8 +60,10 @@ class KDDLGANTerm(Term):
 
     Cui, Yu, Zhan, Liao, Lu and Xing, "KD-DLGAN: Data Limited Image Generation via Knowledge
     Distillation", CVPR 2023, and their code. There T is CLIP's features of "a airplane" and so on,
-    CIFAR-10's for CIFAR-100 too, and CLIP is shown augmented images; here T has the run's classes
-    and the teacher sees images before augmentation. Where the teacher has no text, T is its mean
+    CIFAR-10's for CIFAR-100 too, and CLIP is shown augmented images, enlarged seven times by
+    nearest neighbour and not normalised; here T has the run's classes and the teacher sees images
+    before augmentation, by bicubic interpolation and normalised as it was trained. Their loss of D
+    has LeCam's term too, which here is `--with lecam`. Where the teacher has no text, T is its mean
     image of each class less the mean of all.
     """
 

@@ -56,7 +56,8 @@ class VisionAidedTerm(Term):
     Kumari, Zhang, Shechtman and Zhu, "Ensembling Off-the-shelf Models for GAN Training", CVPR 2022
     (with one network, and no selection among several); heads, losses and numbers
     as in their BigGAN code, which takes CLIP's blocks 4 and 8 and projected class token of 224
-    pixels. Of a convolutional network the two maps are those of the stages before the last.
+    pixels, enlarged from 32 by repeating pixels (here: bilinear). Of a convolutional network the
+    two maps are those of the stages before the last.
     """
 
     paper = "Kumari et al., CVPR 2022"

@@ -47,6 +47,7 @@ def test_sizes_are_the_published_ones(name):
 
 def test_a_wide_networks_preactivations_are_normalised_in_eval_mode_alone():
     network = wrn_40_2(10).eval()
+    assert not network.head.bias.any()  # as the benchmark begins
     outputs = network(torch.randn(2, 3, 32, 32))
     last = network.tail(outputs.maps[-1])  # BN, ReLU
     assert torch.allclose(outputs.preactivations[-1].relu(), last)
