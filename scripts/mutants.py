@@ -398,7 +398,7 @@ MUTANTS = [
     Mutant("another teacher goes on", STUDENT, "torch.equal(digest, self.teacher_digest)", "True"),
     Mutant("stages are compared with one map", METHOD, "for side in (\"student\", \"teacher\") if self.by_stages else ():", "for side in ():"),
     Mutant("the last epoch is not measured", TRAINED, "eval_last=True", "eval_last=False"),
-    Mutant("the best epoch has no finite figures", FIGURES, "self.health.check_finite(iteration, point.figures)", "pass"),
+    Mutant("the best epoch has no finite figures", FIGURES, "self.health.check_finite(iteration, defined)", "pass"),
     Mutant("a teacher of no numbers", READ, "tensor.isfinite().all()", "True"),
     Mutant("the first stage is taken for the stem", TIMM, 'info[0]["reduction"] > 2', "False"),
     Mutant("terms are added at --resume", OVERLAYS, "both = {**fields, **new[group]}", "both = fields"),

@@ -133,7 +133,8 @@ class _Curve:
         if not self.task.schedule.evaluates(iteration) or iteration <= measured:
             return
         point = self.task.point(iteration)
-        self.health.check_finite(iteration, point.figures)
+        defined = {name: value for name, value in point.figures.items() if value is not None}
+        self.health.check_finite(iteration, defined)
         line = {"iteration": iteration, **point.protocol, **point.figures}
         self.points.write(json.dumps(line) + "\n")
         self.points.flush()

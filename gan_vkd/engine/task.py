@@ -40,14 +40,14 @@ class Point:
     """A point of the curve.
 
     Attributes:
-        figures: by name.
+        figures: by name; None: undefined.
         protocol: what they were measured by, for the curve's file.
         source: who measured, for TensorBoard's tags.
         score: what a checkpoint is chosen by, lower is better; None where none is chosen.
         keep: writes what was measured to a file, for the best one.
     """
 
-    figures: dict[str, float]
+    figures: dict[str, float | None]
     protocol: dict
     source: str
     score: str | None

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from gan_vkd import load_generator
 from gan_vkd.cli import cli
+from gan_vkd.evaluation.curves import Curve
 from gan_vkd.evaluation.features import BUNDLED
 
 FLAGS = ["--preset", "tiny", "--quiet", "--teacher", "none"]
@@ -53,6 +54,18 @@ def test_the_generator_of_the_lowest_fid_is_kept(run, gan_vkd):
     assert protocol["checkpoint"].startswith(f"iteration {best}, lowest FID[{BUNDLED}]")
     assert protocol["training_count"] == 1617 - 162
     assert len(list((run / "eval").glob("*-best.json"))) == 1
+
+
+def test_an_undefined_figure_stops_nothing_and_one_that_is_no_number_does(
+    tmp_path, monkeypatch, refused
+):
+    monkeypatch.setattr(Curve, "measure", lambda *_: {"fid": 1.0, "clipped_coverage": None})
+    train(tmp_path / "run", *FLAGS, "--iterations", 4)
+    assert lines(tmp_path / "run")[0]["clipped_coverage"] is None
+    monkeypatch.setattr(Curve, "measure", lambda *_: {"fid": float("nan")})
+    line = refused("train", *FLAGS, "--iterations", 4, "--run-dir", tmp_path / "other")
+    assert "fid is nan at iteration 4" in line
+    assert not (tmp_path / "other" / "best.safetensors").exists()
 
 
 def test_a_resumed_run_has_the_same_curve(run, tmp_path):
