@@ -394,7 +394,7 @@ MUTANTS = [
     Mutant("drop path draws alike for all shares", SHARED_STEP, '"network", iteration) + own)', '"network", iteration))'),
     Mutant("classes are not balanced", STUDENT_DRAWS, 'recipe.data.balance == "classes"', "False"),
     Mutant("drop path is not noticed", STUDENT_DRAWS, 'getattr(module, "drop_prob", 0)', "0"),
-    Mutant("the second head learns nothing", STUDENT, "learnt = learnt.of_both_heads()", "pass"),
+    Mutant("the second head learns nothing", STUDENT, "else found.of_both_heads()", "else found"),
     Mutant("another teacher goes on", STUDENT, "torch.equal(digest, self.teacher_digest)", "True"),
     Mutant("stages are compared with one map", METHOD, "for side in (\"student\", \"teacher\") if self.by_stages else ():", "for side in ():"),
     Mutant("the last epoch is not measured", TRAINED, "eval_last=True", "eval_last=False"),

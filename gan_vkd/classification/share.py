@@ -19,17 +19,17 @@ See = Callable[[torch.Tensor], Outputs]
 class ClassifierShare(Share):
     """A process's share of each batch of a classifier's training."""
 
-    def student(self, network: nn.Module) -> See:
-        """`network`, called with this process's images, answering for all.
+    def student(self, network: nn.Module, see: See) -> See:
+        """`see`, called with this process's images, answering for all.
 
-        From here on its batch norms go over the whole batch.
+        From here on the batch norms of `network`, which it calls, go over the whole batch.
 
         Raises:
             GanVkdError: batch norms that can't.
         """
         if len(self.sizes) > 1:
             share_batch_norms(network)
-        return self.teacher(network)
+        return self.teacher(see)
 
     def teacher(self, see: See) -> See:
         """`see`, called with this process's images, answering for all."""

@@ -95,7 +95,7 @@ class ClassificationTask:
 
         # 2. In several processes each network sees a share, and answers for the whole batch.
         self.share = ClassifierShare(training.batch_size)
-        self.learn = self.share.student(self.student)
+        self.learn = self.share.student(self.student, self._learnt)
         self.teach = self.share.teacher(self._taught)
 
         # 3. How images are changed, what an iteration draws, and an iteration that can be replayed.
@@ -171,8 +171,6 @@ class ClassificationTask:
         taught = UNTAUGHT if self.teacher is None else self.teach(images)
         with autocast(self.device, self.recipe.training.precision):
             learnt = self.learn(images)
-        if not self.recipe.distill.kd_weight:
-            learnt = learnt.of_both_heads()  # the second one learns nothing else
         with torch.autocast(self.device.type, enabled=False):
             loss, scalars = self._loss(learnt, taught, inputs)
         self.player.descend(loss)
@@ -185,6 +183,10 @@ class ClassificationTask:
             "gradient": self.player.gradient_norm(),
         }
         return {name: value.detach().float() for name, value in scalars.items()}
+
+    def _learnt(self, images: torch.Tensor) -> Outputs:
+        found = self.student(images)  # a second head learns by the KL divergence, or from labels
+        return found if self.recipe.distill.kd_weight else found.of_both_heads()
 
     def _taught(self, images: torch.Tensor) -> Outputs:
         with torch.no_grad(), autocast(self.device, self.recipe.teacher.precision):

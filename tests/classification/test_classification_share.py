@@ -151,4 +151,4 @@ def refuse() -> None:
 
     network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3))
     with pytest.raises(GanVkdError, match="BatchNorm1d"):
-        ClassifierShare(8).student(network)
+        ClassifierShare(8).student(network, network)
