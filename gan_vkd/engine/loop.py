@@ -112,6 +112,7 @@ def train(task: Task, run: RunDir, *, start: int, deadline: float, reporter: Rep
         # 4. Whatever ended it, all is saved.
         _save(task, book, done)
         if done == schedule.iterations:
+            processes.on_first(book.measure, done)  # where a signal came first
             return Outcome(done, "done")
         return Outcome(done, "signal", int(number)) if number else Outcome(done, "time")
 

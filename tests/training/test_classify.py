@@ -1,6 +1,7 @@
 """gan-vkd classify, from flags to a trained network."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,24 @@ def test_the_last_epoch_is_measured_however_seldom_the_others(
     assert found["last"]["epoch"] == 3
     header = read_tensors(run / "best.safetensors")[1]
     assert float(header["epoch"]) == found["best"]["epoch"]
+
+
+def test_a_signal_in_the_last_iteration_takes_no_figures_away(
+    gan_vkd, folder, tmp_path, monkeypatch
+):
+    iterate = task.ClassificationTask.iterate
+
+    def interrupted(self, iteration, measure=False):
+        if iteration == self.schedule.iterations - 1:
+            signal.raise_signal(signal.SIGINT)
+        return iterate(self, iteration, measure)
+
+    run = tmp_path / "run"
+    monkeypatch.setattr(task.ClassificationTask, "iterate", interrupted)
+    result = gan_vkd("classify", "--dataset", folder, *BASE, "--epochs", 2, "--run-dir", run)
+    assert result.exit_code == 0, result.output
+    assert [point["iteration"] for point in read_lines(run / "curve.jsonl")] == [3, 6]
+    assert json.loads((run / "result.json").read_text())["last"]["epoch"] == 2
 
 
 def test_figures_that_are_not_finite_stop_the_run(refused, folder, tmp_path, monkeypatch):
