@@ -284,11 +284,13 @@ def continued(run: Path, layers: list[tuple[str, dict]], kind: type[R] = Recipe)
         for field in sorted(both, key=lambda name: name not in TOLD_APART):
             before, after = (of.get(field) for of in (fields, new[group]))
             if before != after and (group, field) != ("training", "iterations"):
-                there = f"is {before!r} in {run}" if field in fields else f"is not in {run}"
-                wanted = f"become {after!r}" if field in fields else "be added"
-                wanted = wanted if field in new[group] else "be left out"
+                if field not in fields:
+                    change = f"is not in {run} and can't be added"
+                elif field not in new[group]:
+                    change = f"is {before!r} in {run} and can't be left out"
+                else:
+                    change = f"is {before!r} in {run} and can't become {after!r}"
                 raise GanVkdError(
-                    f"--resume: {group}.{field} {there} and can't {wanted}: drop it, or start a "
-                    "new run"
+                    f"--resume: {group}.{field} {change}: drop it, or start a new run"
                 )
     return recipe
