@@ -82,6 +82,7 @@ LOOP = ("gan_vkd/engine/loop.py", PROCESSES[1])
 LAYERS = ("gan_vkd/gan/networks/layers.py", ["tests/gan/networks"])
 PROJECTED = ("gan_vkd/gan/networks/projected.py", ["tests/gan/networks/test_projected.py"])
 PYRAMID = ("gan_vkd/distill/pyramid.py", ["tests/distill/test_pyramid.py"])
+FROZEN = ("gan_vkd/distill/frozen.py", ["tests/distill/test_frozen.py"])
 VISION_AIDED = ("gan_vkd/gan/terms/vision_aided.py", ["tests/gan/terms/test_vision_aided.py"])
 KD_DLGAN = ("gan_vkd/gan/terms/kd_dlgan.py", ["tests/gan/terms/test_kd_dlgan.py"])
 PROMPTS = ("gan_vkd/distill/prompts.py", ["tests/distill/test_prompts.py"])
@@ -222,8 +223,8 @@ MUTANTS = [
     Mutant("the AUC counts ties as wins", PROBES, "0.5 * (first == second)", "1.0 * (first == second)"),
     Mutant("the AUC has its sides swapped", PROBES, 'auc(logits["train"], logits["held_out"])', 'auc(logits["held_out"], logits["train"])'),
     Mutant("the networks do not depend on the seed", TASK, 'seed_for(training.seed, "networks")', 'seed_for(0, "networks")'),
-    Mutant("spread of real over generated images", TASK, "self._spread(seen.fake) / self._spread(seen.real)", "self._spread(seen.real) / self._spread(seen.fake)"),
-    Mutant("an old export is handed out after loading", TASK, '        """Restore the result of `state_dict`; training continues with the same bits."""\n        self._exported = None', '        """Restore the result of `state_dict`; training continues with the same bits."""'),
+    Mutant("spread of real over generated images", TASK, "spread(fake) / spread(shown)", "spread(shown) / spread(fake)"),
+    Mutant("an old export is handed out after loading", TASK, "state, self._exported = self.mark.taken(state), None", "state = self.mark.taken(state)"),
     # The players
     Mutant("gradients pile up", PLAYERS, "self.optimiser.zero_grad()", "pass"),
     Mutant("restored moments in another memory layout", PLAYERS, "torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)", "tensor.contiguous()"),
@@ -303,7 +304,7 @@ MUTANTS = [
     Mutant("a student's batch norms over a process's own images", CLASSIFIER_SHARE, "            share_batch_norms(network)", "            pass"),
     Mutant("maps are a process's own", ("gan_vkd/distill/outputs.py", CLASSIFIER_SHARE[1]), "return tuple(map(change, field)) if isinstance(field, tuple) else field", "return field"),
     Mutant("each process mixes its own images", SHARED_STEP, "images = images[self.share.own]\n", "images = self.augmentation.mix(images[self.share.own], inputs)\n"),
-    Mutant("spread over a process's own images", SHARED_TASK, "self.share.together(images).std(dim=0)", "images.std(dim=0)"),
+    Mutant("spread over a process's own images", SHARED_TASK, "(self.share.together(images) for images in (seen.fake, seen.real))", "(seen.fake, seen.real)"),
     Mutant("batch norm's gradient without the others", BATCH_NORM, "processes.summed(sums)", "sums"),
     Mutant("batch norm counts processes alike", BATCH_NORM, "(counts * means).sum(0) / count", "means.mean(0)"),
     Mutant("batch norm forgets how far the means differ", BATCH_NORM, "(squared + counts * (means - mean).square())", "squared"),
@@ -326,10 +327,10 @@ MUTANTS = [
     Mutant("the class is ignored", PROJECTED, "self.of_class(self.embedding(labels))", "self.of_class(0 * self.embedding(labels))"),
     Mutant("logits are no function of h", PROJECTED, "part - mean + through_h[:, :, None]", "part"),
     Mutant("gradient penalties through batch norm", ("gan_vkd/gan/cast.py", PROJECTED[1]), 'judge = "" if discriminator.alone', 'judge = "" if True'),
-    Mutant("the frozen network trains", PYRAMID, "[m.eval().requires_grad_(False) for m in modules]", "[m.eval() for m in modules]"),
+    Mutant("the frozen network trains", FROZEN, "[m.eval().requires_grad_(False) for m in modules]", "[m.eval() for m in modules]"),
     Mutant("batch norm of the frozen network follows the images", PYRAMID, "        self.eval().requires_grad_(False)\n", ""),
-    Mutant("other frozen parts are taken", PYRAMID, "if not torch.equal(state.cpu(), self.digest):", "if False:"),
-    Mutant("the frozen parts stay where they are", PYRAMID, "            module._apply(convert, recurse)\n", "            pass\n"),
+    Mutant("other frozen parts are taken", FROZEN, "if not torch.equal(state.cpu(), self.digest):", "if False:"),
+    Mutant("the frozen parts stay where they are", FROZEN, "            module._apply(convert, recurse)\n", "            pass\n"),
     # Vision-aided heads
     Mutant("vision-aided: G pleases nobody", VISION_AIDED, "value = -sum(logits.mean()", "value = sum(logits.mean()"),
     Mutant("vision-aided: no margin", VISION_AIDED, "F.relu(1 + fake).mean() for _, fake", "F.relu(fake).mean() for _, fake"),
@@ -395,7 +396,10 @@ MUTANTS = [
     Mutant("classes are not balanced", STUDENT_DRAWS, 'recipe.data.balance == "classes"', "False"),
     Mutant("drop path is not noticed", STUDENT_DRAWS, 'getattr(module, "drop_prob", 0)', "0"),
     Mutant("the second head learns nothing", STUDENT, "else found.of_both_heads()", "else found"),
-    Mutant("another teacher goes on", STUDENT, "torch.equal(digest, self.teacher_digest)", "True"),
+    Mutant("another teacher goes on", FROZEN, "torch.equal(digest, self.digest)", "True"),
+    Mutant("a student's checkpoint has no mark of its teacher", STUDENT, "self.mark.put(state)", "state"),
+    Mutant("a GAN's checkpoint has no mark of its teacher", TASK, "self.mark.put({name: tensor.detach().cpu() for name, tensor in state.items()})", "{name: tensor.detach().cpu() for name, tensor in state.items()}"),
+    Mutant("a term is taken for an unknown policy", RECIPE, "if name in TERMS:", "if False:"),
     Mutant("stages are compared with one map", METHOD, "for side in (\"student\", \"teacher\") if self.by_stages else ():", "for side in ():"),
     Mutant("the last epoch is not measured", TRAINED, "eval_last=True", "eval_last=False"),
     Mutant("the best epoch has no finite figures", FIGURES, "self.health.check_finite(iteration, defined)", "pass"),

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,10 +21,10 @@ from gan_vkd.data.images import ImageSet, to_float
 from gan_vkd.data.subsets import TrainingData
 from gan_vkd.device import autocast
 from gan_vkd.distill.classifiers import Classifier, write_classifier
+from gan_vkd.distill.frozen import TeacherMark
 from gan_vkd.distill.methods.kd import divergence
 from gan_vkd.distill.methods.method import Method, Seen, Setting
 from gan_vkd.distill.outputs import Outputs, changed
-from gan_vkd.distill.pyramid import sha256_of
 from gan_vkd.engine.draws import to_device
 from gan_vkd.engine.health import Limit
 from gan_vkd.engine.replay import Replay
@@ -36,7 +35,6 @@ from gan_vkd.randomness import seed_for
 
 FILE_NAME = "network.safetensors"
 RESULT_NAME = "result.json"  # accuracy of the last and of the best epoch
-TEACHER = "teacher.sha256"  # in a checkpoint
 UNTAUGHT = Outputs(None, torch.zeros(2, 1))
 
 
@@ -71,6 +69,7 @@ class ClassificationTask:
         device: torch.device,
     ):
         self.recipe, self.data, self.teacher, self.device = recipe, data, teacher, device
+        self.mark = TeacherMark(recipe.teacher.spec, teacher)
         training = recipe.training
         self.per_epoch = math.ceil(len(data.train) / training.batch_size)
         evaluated = training.eval_epochs * self.per_epoch
@@ -269,7 +268,7 @@ class ClassificationTask:
     def state_dict(self) -> dict[str, torch.Tensor]:
         """All that changes in training, as flat named tensors on the CPU; the teacher's SHA-256."""
         state = {name: tensor.detach().cpu() for name, tensor in self.player.state_dict().items()}
-        return state if self.teacher is None else state | {TEACHER: self.teacher_digest}
+        return self.mark.put(state)
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Restore what `state_dict` gave; training goes on with the same bits.
@@ -277,19 +276,7 @@ class ClassificationTask:
         Raises:
             GanVkdError: the teacher was another network.
         """
-        state = dict(state)
-        digest = state.pop(TEACHER, None)  # earlier versions did not note it
-        if digest is not None and not torch.equal(digest, self.teacher_digest):
-            raise GanVkdError(
-                f"--teacher {self.recipe.teacher.spec}: other weights than the run began with "
-                "(SHA-256 differs): put them back, or start a new run"
-            )
-        self.player.load_state_dict(state)
-
-    @cached_property
-    def teacher_digest(self) -> torch.Tensor:
-        """SHA-256 of its weights, uint8 [32]."""
-        return sha256_of([self.teacher])
+        self.player.load_state_dict(self.mark.taken(state))
 
 
 def _on_cpu(outputs: Outputs) -> Outputs:

@@ -73,6 +73,8 @@ class DataSettings(Group):
         if len(set(names)) < len(names):
             raise ValueError("a policy is named twice")
         for name in names:
+            if name in TERMS:
+                raise ValueError(f"{name} is a term, not an augmentation: --with {name}")
             if name not in AUGMENTATIONS:
                 known = ", ".join(AUGMENTATIONS)
                 raise ValueError(

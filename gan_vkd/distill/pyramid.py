@@ -1,10 +1,9 @@
-"""A frozen network's feature maps at several depths, and how frozen parts are held while training.
+"""A frozen network's feature maps at several depths.
 
 Any model of timm gives them: stages of a convolutional network, each half the side of the one
 before, or blocks of a transformer, all of one side.
 """
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,60 +126,3 @@ def _renamed(message: str, field: str) -> str:
     ):
         message = message.replace(flag, name)
     return message
-
-
-class Frozen(nn.Module):
-    """Holds modules that are moved with it and are no part of it: neither trained nor saved.
-
-    They stay in eval mode and get no gradients. What is saved in their place is their SHA-256, and
-    a state with another one is refused: what was trained on them would mean something else.
-
-    Args:
-        what: they are, for the message.
-        modules: to hold.
-    """
-
-    def __init__(self, what: str, *modules: nn.Module):
-        super().__init__()
-        self.what = what
-        self.modules_held = [m.eval().requires_grad_(False) for m in modules]  # not registered
-        self.digest = sha256_of(self.modules_held)
-
-    def forward(self, x: torch.Tensor) -> object:
-        """The modules one after another."""
-        for module in self.modules_held:
-            x = module(x)
-        return x
-
-    def _apply(
-        self, convert: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
-    ) -> nn.Module:
-        for module in self.modules_held:
-            module._apply(convert, recurse)
-        return super()._apply(convert, recurse)
-
-    def get_extra_state(self) -> torch.Tensor:
-        """The SHA-256, uint8 [32]."""
-        return self.digest.clone()
-
-    def set_extra_state(self, state: torch.Tensor) -> None:
-        """Compare with the SHA-256 of a saved state.
-
-        Raises:
-            GanVkdError: another one.
-        """
-        if not torch.equal(state.cpu(), self.digest):
-            raise GanVkdError(
-                f"the discriminator was trained on other {self.what} (SHA-256 differs): put the "
-                "same backbone, weights and seed back, or start from generator.safetensors alone"
-            )
-
-
-def sha256_of(modules: list[nn.Module]) -> torch.Tensor:
-    """Of the modules' names and tensors, uint8 [32]."""
-    digest = hashlib.sha256()
-    for module in modules:
-        for name, tensor in sorted(module.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return torch.tensor(list(digest.digest()), dtype=torch.uint8)

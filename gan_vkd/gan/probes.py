@@ -78,6 +78,11 @@ class Probes:
         return values, logit
 
 
+def spread(images: torch.Tensor) -> torch.Tensor:
+    """How unlike each other images are: each pixel's standard deviation over them, averaged."""
+    return images.std(dim=0).mean()
+
+
 def auc(higher: torch.Tensor, lower: torch.Tensor) -> float:
     """The probability that one of `higher` [N] is above one of `lower` [M], ties counted half.
 

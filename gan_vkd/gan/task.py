@@ -18,6 +18,7 @@ from gan_vkd.data.batches import mirror
 from gan_vkd.data.images import to_float
 from gan_vkd.data.subsets import TrainingData
 from gan_vkd.device import autocast
+from gan_vkd.distill.frozen import TeacherMark
 from gan_vkd.distill.view import TeacherView
 from gan_vkd.engine.draws import to_device
 from gan_vkd.engine.health import Limit
@@ -30,7 +31,7 @@ from gan_vkd.gan.compiled import compiled
 from gan_vkd.gan.draws import Draws, StepDraws
 from gan_vkd.gan.ema import average_of, decay_at, update_average
 from gan_vkd.gan.exported import FILE_NAME, ExportedGenerator, export_generator, save_generator
-from gan_vkd.gan.probes import Probes
+from gan_vkd.gan.probes import Probes, spread
 from gan_vkd.gan.sampling import class_grid
 from gan_vkd.gan.share import GanShare
 from gan_vkd.gan.steps import Game, Real, discriminator_loss, generator_loss
@@ -85,7 +86,7 @@ class GanTask:
         judge: Judge | None = None,
     ):
         self.recipe, self.data, self.view, self.device = recipe, data, view, device
-        self.judge = judge
+        self.judge, self.mark = judge, TeacherMark(recipe.teacher.spec, view and view.teacher)
         training = recipe.training
         self.schedule = Schedule(
             *(training.iterations, training.log_every, training.sample_every),
@@ -167,8 +168,7 @@ class GanTask:
         Args:
             iteration: its number, from 0.
             measure: return the parts of the last D step's and of the G step's loss, the norms of
-                the two networks' gradients, and the `spread` of the generated images over the
-                real ones' (see `_spread`).
+                the two networks' gradients, and the generated images' `spread` over the real ones'.
         """
         drawn = self.share.of_steps(self.draws.of_iteration(iteration))
         inputs = {**to_device(drawn, self.device), **self._shown(drawn)}
@@ -229,9 +229,10 @@ class GanTask:
         update_average(self.average, self.generator, decay)
         if not (measure or self.replay.enabled):
             return {}
+        fake, shown = (self.share.together(images) for images in (seen.fake, seen.real))
         scalars |= {
             "d_gradient": self.d_player.gradient_norm(),
-            "spread": self._spread(seen.fake) / self._spread(seen.real).clamp_min(1e-12),
+            "spread": spread(fake) / spread(shown).clamp_min(1e-12),
             **g_scalars,
             "g_gradient": self.g_player.gradient_norm(),
         }
@@ -240,10 +241,6 @@ class GanTask:
     def _paired(self, draws: StepDraws, real: Real) -> StepDraws:
         """The draws, with the real images' classes to generate where the loss compares pairs."""
         return replace(draws, labels=real.labels) if self.game.adversarial.paired else draws
-
-    def _spread(self, images: torch.Tensor) -> torch.Tensor:
-        """How unlike each other a batch's images are: each pixel's standard deviation, averaged."""
-        return self.share.together(images).std(dim=0).mean()
 
     def _autocast(self) -> torch.autocast:
         return autocast(self.device, self.recipe.training.precision)
@@ -256,8 +253,7 @@ class GanTask:
     def exported(self, iteration: int) -> ExportedGenerator:
         """The averaged generator as it is handed out; made once an iteration."""
         if self._exported is None or self._exported[0] != iteration:
-            train = self.data.train
-            data = self.recipe.data
+            train, data = self.data.train, self.recipe.data
             card = {"dataset": data.dataset, "iteration": str(iteration), "balance": data.balance}
             made = export_generator(self.average, train.class_names, train.counts, card)
             self._exported = (iteration, made)
@@ -276,15 +272,19 @@ class GanTask:
         save_generator(self.exported(iteration), path)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """All that changes in training, as flat named tensors on the CPU."""
+        """All that changes in training, as flat named tensors on the CPU; the teacher's SHA-256."""
         state = {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         for name, player in self._players().items():
             state |= {f"{name}.{key}": tensor for key, tensor in player.state_dict().items()}
-        return {name: tensor.detach().cpu() for name, tensor in state.items()}
+        return self.mark.put({name: tensor.detach().cpu() for name, tensor in state.items()})
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore the result of `state_dict`; training continues with the same bits."""
-        self._exported = None
+        """Restore the result of `state_dict`; training continues with the same bits.
+
+        Raises:
+            GanVkdError: the teacher was another network.
+        """
+        state, self._exported = self.mark.taken(state), None
         self.average.load_state_dict(below(state, "average"))
         for name, player in self._players().items():
             player.load_state_dict(below(state, name))

@@ -132,6 +132,7 @@ def test_a_wrong_with_is_named(text, words):
         ("distill.method=kd", ["distill", "unknown method of distillation 'kd'"]),
         ("distill.ratio=1", ["distill", "exclude each other", "distill.weight=null"]),
         ("data.augment=cutout,cutout", ["data.augment", "twice"]),
+        ("data.augment=cutout,lecam", ["data.augment", "--with lecam"]),
     ],
 )
 def test_wrong_terms_and_methods_are_one_line(assignment, words):

@@ -1,4 +1,4 @@
-"""Feature maps at four scales, and frozen parts within trained modules."""
+"""Feature maps at four scales."""
 
 from pathlib import Path
 
@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from safetensors.torch import save_file
-from torch import nn
 
 from gan_vkd.distill.backbones import lite0_classifier, lite0_file
-from gan_vkd.distill.pyramid import FeaturePyramid, Frozen
+from gan_vkd.distill.pyramid import FeaturePyramid
 from gan_vkd.errors import GanVkdError
 
 
@@ -83,29 +82,3 @@ def test_a_file_of_weights_is_what_it_gives(tmp_path: Path):
     given = pyramid.model.state_dict()
     for name, tensor in model.state_dict().items():
         assert torch.equal(given[name], tensor), name
-
-
-class Holder(nn.Module):
-    def __init__(self, held: nn.Module):
-        super().__init__()
-        self.frozen, self.own = Frozen("features", held), nn.Linear(2, 2)
-
-
-def test_held_modules_are_moved_and_are_no_part_of_their_holder():
-    held = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout())
-    holder = Holder(held).train()
-    assert {id(p) for p in holder.parameters()} == {id(p) for p in holder.own.parameters()}
-    assert set(holder.state_dict()) == {"own.weight", "own.bias", "frozen._extra_state"}
-    assert not any(m.training for m in held.modules())
-    holder.requires_grad_(True)
-    assert not any(p.requires_grad for p in held.parameters())
-    assert holder.double().frozen(torch.ones(1, 2, dtype=torch.float64)).dtype == torch.float64
-
-
-def test_a_state_of_other_frozen_parts_is_refused():
-    torch.manual_seed(0)
-    one, same, other = (Holder(nn.Linear(2, 2)) for _ in range(3))
-    same.frozen = Frozen("features", one.frozen.modules_held[0])
-    same.load_state_dict(one.state_dict())
-    with pytest.raises(GanVkdError, match="trained on other features"):
-        other.load_state_dict(one.state_dict())

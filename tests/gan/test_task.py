@@ -315,6 +315,17 @@ def test_restored_moments_lie_in_memory_as_fresh_ones(data, view):
                 assert two.optimiser.state[q][name].equal(tensor)
 
 
+def test_a_run_goes_on_with_its_own_teacher_alone(data, view):
+    task = make(data, view)
+    state = task.state_dict()
+    task.load_state_dict(state)
+    another = FixedTeacher(48)
+    another.map += 1
+    other = make(data, TeacherView(another, data.train, CPU, "fp32"))
+    with pytest.raises(GanVkdError, match=r"^--teacher .*other weights than the run began with"):
+        other.load_state_dict(state)
+
+
 def test_training_goes_on_after_checkpoints_and_grids(data, tmp_path):
     """With spectral norm in G too, which every checkpoint folds into the exported weights."""
     sets = ("gan.generator_spectral_norm=true", "training.iterations=3")

@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from gan_vkd.config.core import Group, Recipe
-from gan_vkd.distill.pyramid import FeaturePyramid, Frozen
+from gan_vkd.distill.frozen import Frozen
+from gan_vkd.distill.pyramid import FeaturePyramid
 from gan_vkd.engine.batch_norm import BatchNormApart
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.networks.biggan import at_least_fp32

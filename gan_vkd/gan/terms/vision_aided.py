@@ -10,7 +10,8 @@ from torch import nn
 
 from gan_vkd.config.core import Group
 from gan_vkd.config.registry import AUGMENTATIONS
-from gan_vkd.distill.pyramid import FeaturePyramid, Frozen, two_within
+from gan_vkd.distill.frozen import Frozen
+from gan_vkd.distill.pyramid import FeaturePyramid, two_within
 from gan_vkd.errors import GanVkdError
 from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.gan.networks.biggan import at_least_fp32
