@@ -1,9 +1,10 @@
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,17 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 settings.register_profile("project", deadline=None)  # machines are shared: nothing is timed
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("project")
+
+
+@pytest.fixture
+def signals_of_a_terminal() -> Iterator[None]:
+    """SIGINT and SIGHUP as a terminal has them; nohup and the background ignore them."""
+    usual = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    known = {getattr(signal, name): how for name, how in usual.items() if hasattr(signal, name)}
+    before = {number: signal.signal(number, how) for number, how in known.items()}
+    yield
+    for number, how in before.items():
+        signal.signal(number, how)
 
 
 @pytest.fixture(scope="session")

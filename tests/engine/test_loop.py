@@ -11,7 +11,7 @@ HANG_UP = getattr(signal, "SIGHUP", None)
 
 
 @pytest.mark.skipif(HANG_UP is None, reason="the system has no SIGHUP")
-def test_a_terminal_that_closes_is_noted_and_may_say_so_twice():  # CASES 27
+def test_a_terminal_that_closes_is_noted_and_may_say_so_twice(signals_of_a_terminal):  # CASES 27
     before = signal.getsignal(HANG_UP)
     with Interruption() as interruption:
         os.kill(os.getpid(), HANG_UP)

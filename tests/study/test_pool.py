@@ -79,7 +79,7 @@ def test_at_the_deadline_each_is_asked_once_to_end(tmp_path):
     assert (ends["a"].code, file.read_text()) == (143, "started saved")
 
 
-def test_a_signal_ends_all_and_is_not_passed_on_twice(tmp_path):
+def test_a_signal_ends_all_and_is_not_passed_on_twice(signals_of_a_terminal, tmp_path):
     file = tmp_path / "file"
 
     def interrupt():

@@ -107,9 +107,15 @@ def test_a_projected_discriminator_resumes_with_the_same_bits(gan_vkd, refused, 
     assert {name.split(".")[2] for name in saved} == {"heads", "frozen"}
     assert [name for name in saved if "frozen" in name] == ["d.discriminator.frozen._extra_state"]
 
-    config = tmp_path / "cut" / "config.yaml"  # the backbone, and the teacher with it
-    config.write_text(config.read_text().replace("test_efficientnet", "test_efficientnet_gn"))
-    assert "trained on other frozen features" in refused(*on[:-3], "--iterations", 6)
+    config = tmp_path / "cut" / "config.yaml"
+    before = config.read_text()
+    for setting, message in (
+        ("backbone: random:test_efficientnet", "trained on other frozen features"),
+        ("spec: random:test_efficientnet", "--teacher random:test_efficientnet_gn: other weights"),
+    ):
+        assert before.count(setting) == 1
+        config.write_text(before.replace(setting, f"{setting}_gn"))
+        assert message in refused(*on[:-3], "--iterations", 6)
 
 
 def test_kd_dlgan_and_vision_aided_heads_resume_with_the_same_bits(gan_vkd, tmp_path):
