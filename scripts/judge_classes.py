@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from gan_vkd import load_generator
 from gan_vkd.config.layers import read_config
 from gan_vkd.data.sources import load_dataset
+from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation.features import BUNDLED, bundled_names, extract, load_extractor
 from gan_vkd.progress import Reporter
 
@@ -70,4 +71,7 @@ if __name__ == "__main__":
     parser.add_argument("--data-root")
     parser.add_argument("--extractor", default=BUNDLED, choices=bundled_names())
     given = parser.parse_args()
-    judge(given.run, given.data_root, given.extractor)
+    try:
+        judge(given.run, given.data_root, given.extractor)
+    except GanVkdError as error:
+        parser.error(str(error))

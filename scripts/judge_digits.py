@@ -9,7 +9,7 @@ of 8x8 pixels, and on the 256 of the 16x16 pixels that the run draws, where a pa
 pixel of the 8x8 shows too.
 """
 
-import sys
+import argparse
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from sklearn.svm import SVC
 
 from gan_vkd import load_generator
 from gan_vkd.data.sources import load_dataset
+from gan_vkd.errors import GanVkdError
 from gan_vkd.evaluation import compute_prdc
 
 
@@ -48,7 +49,13 @@ def judge(run: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    for name, value in judge(sys.argv[1]).items():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run")
+    try:
+        judged = judge(parser.parse_args().run)
+    except GanVkdError as error:
+        parser.error(str(error))
+    for name, value in judged.items():
         print(f"{name:34} {value:.3f}")
