@@ -7,6 +7,7 @@ import yaml
 from gan_vkd.errors import GanVkdError
 from gan_vkd.study.plan import Unit, Workplace, read_study, settings_of
 
+SHIPPED = ("arms", "table3", "fig1", "strength", "leaderboard", "leaderboard-10")
 STUDIES = Path(__file__).resolve().parents[2] / "configs" / "studies"
 
 
@@ -24,7 +25,7 @@ def altered(tmp_path):
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("name", ["arms", "table3", "fig1", "strength", "leaderboard"])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_studies_that_ship_are_whole(name, quick):
     study = read_study(STUDIES / f"{name}.yaml", quick)
     assert len(study.seeds) >= (2 if quick else 3)
