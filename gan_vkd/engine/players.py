@@ -69,10 +69,9 @@ class Player:
         parameters = self._parameters()
         for key, tensor in below(state, "adam").items():
             index, name = key.split(".")
-            like = parameters[int(index)]
-            if tensor.ndim:
-                tensor = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
-            moments.setdefault(int(index), {})[name] = tensor
+            like = parameters[int(index)] if tensor.ndim else tensor
+            copied = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
+            moments.setdefault(int(index), {})[name] = copied
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from fixed_teacher import FixedTeacher
+from float64 import in_float64
 
 from gan_vkd.config.layers import preset_layer, resolve, set_layer
 from gan_vkd.data.sources import load_dataset
@@ -12,7 +13,6 @@ from gan_vkd.distill.methods.vkd import VkDLoss
 from gan_vkd.distill.normalise import WhitenDataset
 from gan_vkd.distill.view import TeacherView
 from gan_vkd.errors import GanVkdError
-from gan_vkd.gan import task as task_module
 from gan_vkd.gan.augment.augmentation import Augmentation
 from gan_vkd.gan.task import GanTask
 from gan_vkd.progress import QUIET
@@ -72,21 +72,6 @@ def test_the_distillation_loss_is_one_graph(targets, monkeypatch):
     normalisation = WhitenDataset.fit([z], 4) if targets == "whiten-dataset" else targets
     loss = VkDLoss(16, 48, "orthogonal", normalisation)
     assert as_one_graph(loss)(h, z).item() == pytest.approx(loss(h, z).item(), rel=1e-5)
-
-
-def in_float64(monkeypatch, task: GanTask) -> GanTask:
-    """Rounding then says nothing of what follows from it."""
-    for network in (task.generator, task.discriminator, task.terms, task.average):
-        network.double()
-    plain = task.draws.of_iteration
-
-    def draws(iteration):
-        drawn = plain(iteration)
-        return {n: t.double() if t.is_floating_point() else t for n, t in drawn.items()}
-
-    monkeypatch.setattr(task.draws, "of_iteration", draws)
-    monkeypatch.setattr(task_module, "to_float", lambda x: x.double() / 127.5 - 1)
-    return task
 
 
 @pytest.mark.slow

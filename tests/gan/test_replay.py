@@ -5,6 +5,7 @@ from collections import defaultdict
 import pytest
 import torch
 from fixed_teacher import FixedTeacher
+from float64 import in_float64
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gan_vkd.bench.operations import Operations
@@ -123,12 +124,18 @@ def test_projections_that_ask_the_device_are_not_replayed(case, monkeypatch):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA knows")
 @pytest.mark.parametrize("case", CASES)
-def test_a_replayed_iteration_is_the_iteration(case):
-    """From the same state, with deterministic kernels: the same state after it, to rounding."""
+def test_a_replayed_iteration_is_the_iteration(case, monkeypatch):
+    """From the same state, with deterministic kernels: the same state after it, to rounding.
+
+    ADA's warp has no deterministic kernel. Adam makes whole steps of rounding where a gradient is
+    0, as before a batch norm; in float64 rounding is less than its epsilon.
+    """
     compute_deterministically()
-    torch.use_deterministic_algorithms(case != "ada, apa")  # its warp has no deterministic kernel
     device = torch.device("cuda")
     replayed, plain = make(case, device), make(case, device)
+    if case == "ada, apa":
+        torch.use_deterministic_algorithms(False)
+        replayed, plain = (in_float64(monkeypatch, task) for task in (replayed, plain))
     plain.replay.enabled = False
     for iteration in range(CALLS_BEFORE + 9):
         plain.load_state_dict(replayed.state_dict())
