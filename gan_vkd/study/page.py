@@ -146,7 +146,11 @@ def _protocol(results: Results) -> list[str]:
         "\n".join([f"{command} --train", f"{command} --judge", f"{command} --report"]),
         "Seconds of training a run, beside as many others as were started:",
         found_table(
-            ["arm", "seconds"], [[arm, spread_cell(results.seconds(arm))] for arm in study.arms]
+            ["arm", *machines],
+            [
+                [arm, *(spread_cell(results.seconds(arm, machine)) for machine in machines)]
+                for arm in study.arms
+            ],
         ),
         "Settings, over the preset's:",
         f"```yaml\n{yaml.safe_dump(settings, sort_keys=False)}```",

@@ -149,10 +149,14 @@ class Results:
                 }
         return found
 
-    def seconds(self, arm: str) -> OverSeeds | None:
-        """Training time of an arm's units, over data sets and seeds."""
+    def seconds(self, arm: str, machine: str) -> OverSeeds | None:
+        """Training time of an arm's units on a machine, over data sets and seeds."""
         last = self.study.checkpoints[-1]
-        found = [n["seconds"] for (u, i), n in self.notes.items() if u.arm == arm and i == last]
+        found = [
+            noted["seconds"]
+            for (unit, number), noted in self.notes.items()
+            if (unit.arm, number, noted["machine"]) == (arm, last, machine)
+        ]
         return over_seeds(dict(enumerate(found)))
 
     def as_json(self) -> dict[str, Any]:

@@ -206,6 +206,25 @@ def test_the_page_has_every_arm_claim_and_difference(done, reproduce, tmp_path):
         assert f"(arms/{picture.name})" in text
 
 
+def test_times_of_two_machines_have_a_column_each(done, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    took = {UNITS[0]: ("slow", 300), UNITS[2]: ("fast", 10), UNITS[1]: ("slow", 400),
+            UNITS[3]: ("slow", 600)}  # fmt: skip
+    for unit, (machine, seconds) in took.items():
+        for number in (2, 4):
+            file = here(out, unit) / f"{number}.json"
+            noted = json.loads(file.read_text()) | {"machine": machine, "seconds": seconds}
+            file.write_text(json.dumps(noted))
+    study = read_study(STUDIES / "arms.yaml", quick=True, only={"arms": ["none", "whiten"]})
+    write_page(Results(Workplace(study, out)), tmp_path / "arms.md")
+    rows = {line.split()[1]: line for line in (tmp_path / "arms.md").read_text().splitlines()
+            if line.startswith("| ") and len(line.split("|")) == 5}  # fmt: skip
+    assert [cell.strip() for cell in rows["arm"].split("|")[2:4]] == ["slow", "fast"]
+    assert [cell.strip() for cell in rows["none"].split("|")[2:4]] == ["300 (1)", "10.0 (1)"]
+    assert [cell.strip() for cell in rows["whiten"].split("|")[2:4]] == ["500 ± 141 (2)", "-"]
+
+
 def test_the_extractors_agreement_is_spearmans(done, tmp_path):
     """FIDs 1, 2, 3, 4 by one, 1, 3, 2, 4 by another: 1 - 6 · (1 + 1) / (4 · 15) = .8."""
     out = tmp_path / "out"
