@@ -7,7 +7,6 @@ options make another judge, to be used as --extractor file:OUT.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from gan_vkd.classification.fit import FitSettings, fit_file
@@ -49,7 +48,7 @@ def main() -> None:
             reporter=Reporter(),
         )
     except GanVkdError as error:
-        sys.exit(f"Error: {error}")
+        parser.error(str(error))
     print(f"{out}: held-out top-1 {accuracy:.2%}")
 
 
