@@ -9,7 +9,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 @pytest.mark.parametrize(
     ("script", "more"),
-    [("judge_classes.py", []), ("judge_digits.py", []), ("train_evaluator.py", ["out.safetensors"])],
+    [("judge_classes.py", []), ("judge_digits.py", []), ("train_evaluator.py", ["out"])],
 )
 def test_what_is_not_there_is_refused_in_one_line(script, more, tmp_path):
     command = [sys.executable, SCRIPTS / script, tmp_path / "nothing", *more]
