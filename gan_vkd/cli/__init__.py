@@ -21,7 +21,7 @@ from gan_vkd.terminal import lasting
 TOGETHER = ("train", "sample", "eval", "classify")  # what several processes of torchrun share
 
 
-@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OneLineGroup)
 @click.version_option(__version__, prog_name="gan-vkd")
 @click.pass_context
 def cli(context: click.Context) -> None:

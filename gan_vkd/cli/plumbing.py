@@ -19,7 +19,11 @@ from gan_vkd.terminal import printable
 
 
 class OneLineErrors:
-    """A command whose errors are one line on standard error and exit code 2."""
+    """A command with -h, whose errors are one line on standard error and exit code 2."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.context_settings["help_option_names"] = ["-h", "--help"]
 
     def main(self, *args: Any, **kwargs: Any) -> None:
         """Run a command and exit."""

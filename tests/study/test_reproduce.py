@@ -247,6 +247,13 @@ def test_the_extractors_agreement_is_spearmans(done, tmp_path):
     )
 
 
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_short_and_long(reproduce, flag):
+    result = reproduce(flag)
+    assert result.exit_code == 0
+    assert result.output.startswith("Usage: ")
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "line"),
     [
